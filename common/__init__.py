@@ -1,0 +1,1 @@
+"""Data, metrics, training and reporting shared by the entry scripts."""

@@ -1,0 +1,85 @@
+"""Cameras: normalised screen coordinates, world to camera space, projection and back-projection.
+
+Nine intrinsics describe a camera: focal x y, centre x y, radial k1 k2 k3, tangential p1 p2, the
+first four in normalised screen units. Quaternions are (w, x, y, z). Any leading dimensions.
+"""
+
+import torch
+from torch import Tensor
+
+
+def normalise_screen(pixel: Tensor, *, width: int, height: int) -> Tensor:
+    """Pixels (..., 2) to screen coordinates: x in [-1, 1], y scaled alike."""
+    return pixel / width * 2 - pixel.new_tensor([1, height / width])
+
+
+def denormalise_screen(screen: Tensor, *, width: int, height: int) -> Tensor:
+    """Screen coordinates (..., 2) back to pixels."""
+    return (screen + screen.new_tensor([1, height / width])) * width / 2
+
+
+def rotate(quaternion: Tensor, vector: Tensor) -> Tensor:
+    """Rotate (..., 3) vectors by unit quaternions (..., 4) that broadcast against them."""
+    w, xyz = quaternion[..., :1], quaternion[..., 1:].expand_as(vector)
+    uv = torch.linalg.cross(xyz, vector)
+    uuv = torch.linalg.cross(xyz, uv)
+    return vector + 2 * (w * uv + uuv)
+
+
+def world_to_camera(world: Tensor, quaternion: Tensor, centre: Tensor) -> Tensor:
+    """World points to camera space.
+
+    Args:
+        world: (..., 3) metres.
+        quaternion: (4,) orientation of the camera in the world.
+        centre: (3,) position of the camera, metres.
+
+    Returns:
+        (..., 3) metres; z points away from the camera.
+    """
+    inverse = quaternion * quaternion.new_tensor([1, -1, -1, -1])
+    return rotate(inverse, world - centre)
+
+
+def camera_to_world(camera_space: Tensor, quaternion: Tensor, centre: Tensor) -> Tensor:
+    """Camera-space points (..., 3) back to the world; the inverse of `world_to_camera`."""
+    return rotate(quaternion, camera_space) + centre
+
+
+def project(camera_space: Tensor, camera: Tensor) -> Tensor:
+    """Project camera-space points with lens distortion.
+
+    Args:
+        camera_space: (B, ..., 3) metres, z > 0.
+        camera: (B, 9) intrinsics.
+
+    Returns:
+        (B, ..., 2) normalised screen coordinates.
+    """
+    camera = camera.reshape(camera.shape[0], *[1] * (camera_space.dim() - 2), 9)
+    focal, centre = camera[..., :2], camera[..., 2:4]
+    radial, tangential = camera[..., 4:7], camera[..., 7:9]
+    xy = (camera_space[..., :2] / camera_space[..., 2:]).clamp(-1, 1)
+    r2 = xy.square().sum(-1, keepdim=True)
+    radial_factor = 1 + (radial * torch.cat([r2, r2**2, r2**3], dim=-1)).sum(-1, keepdim=True)
+    tangential_factor = (tangential * xy).sum(-1, keepdim=True)
+    return focal * (xy * (radial_factor + tangential_factor) + tangential * r2) + centre
+
+
+def back_project(predicted: Tensor, root: Tensor, screen: Tensor, camera: Tensor) -> Tensor:
+    """x and y of the joints from their 2D positions and predicted depths (SPEC section 4).
+
+    Args:
+        predicted: (B, T, J, 3) root-relative metres; only z is read, and not that of the root.
+        root: (B, T, 1, 3) true position of the root in camera space, metres.
+        screen: (B, T, J, 2) normalised screen coordinates.
+        camera: (B, 9) intrinsics; distortion is neglected.
+
+    Returns:
+        (B, T, J, 3) root-relative metres.
+    """
+    focal, centre = camera[:, None, None, :2], camera[:, None, None, 2:4]
+    relative_z = torch.cat([torch.zeros_like(root[..., 2:]), predicted[..., 1:, 2:]], dim=-2)
+    depth = relative_z + root[..., 2:]  # (B, T, J, 1)
+    absolute = torch.cat([(screen - centre) * depth / focal, depth], dim=-1)
+    return absolute - absolute[..., :1, :]

@@ -1,0 +1,5 @@
+"""The one exception that stands for a user's mistake."""
+
+
+class UserError(ValueError):
+    """A mistake of the user's: reported in one line, exit code 2, no traceback."""

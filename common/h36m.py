@@ -1,0 +1,334 @@
+"""Human3.6M-format files -> a pose store.
+
+Formats: SPEC section 3 of the project, that is the .npz files of VideoPose3D.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.camera import normalise_screen, world_to_camera
+from common.errors import UserError
+from common.pose_ops import relative_to_root
+from common.pose_store import PoseStore, SequenceName
+from common.runtime import LOG
+from common.safe_npz import load_npz
+from common.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
+
+TRAIN_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
+TEST_SUBJECTS = ("S9", "S11")
+FRAMES_PER_SECOND = 50
+CAMERA_FILE = "h36m_cameras.json"
+PACKAGED_CAMERAS = Path(__file__).resolve().parent.parent / "dataset" / CAMERA_FILE
+WHERE_DATA_COME_FROM = (
+    "dataset/README.md says how to get it; --root_path dataset/sample/ works without"
+)
+
+
+@dataclass(frozen=True)
+class CameraView:
+    """One camera of one subject.
+
+    Attributes:
+        intrinsics: (9,) float32, normalised screen units.
+        orientation: (4,) float32 quaternion w x y z.
+        centre: (3,) float32 metres.
+        width: image width in pixels.
+        height: image height in pixels.
+    """
+
+    intrinsics: Tensor
+    orientation: Tensor
+    centre: Tensor
+    width: int
+    height: int
+
+
+def load_cameras(root: Path) -> dict[str, list[CameraView]]:
+    """The cameras of every subject, from the data folder's own file or the one that we ship.
+
+    Args:
+        root: data folder; a file `h36m_cameras.json` in it takes precedence.
+
+    Returns:
+        Subject -> its cameras, in the order of the 2D files.
+
+    Raises:
+        UserError: the file is not in the format.
+    """
+    path = root / CAMERA_FILE if (root / CAMERA_FILE).exists() else PACKAGED_CAMERAS
+    try:
+        content = json.loads(path.read_text())
+        return {
+            subject: [
+                _camera_view(inner, outer)
+                for inner, outer in zip(content["intrinsic"], extrinsics, strict=True)
+            ]
+            for subject, extrinsics in content["extrinsic"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a camera file ({type(error).__name__}: {error})") from None
+
+
+def _camera_view(inner: dict[str, Any], outer: dict[str, Any]) -> CameraView:
+    width, height = inner["res_w"], inner["res_h"]
+    focal = torch.tensor(inner["focal_length"]) / width * 2
+    centre = normalise_screen(torch.tensor(inner["center"]), width=width, height=height)
+    distortion = torch.tensor([*inner["radial_distortion"], *inner["tangential_distortion"]])
+    return CameraView(
+        intrinsics=torch.cat([focal, centre, distortion]),
+        orientation=torch.tensor(outer["orientation"]),
+        centre=torch.tensor(outer["translation"]) / 1000,
+        width=width,
+        height=height,
+    )
+
+
+@dataclass(frozen=True)
+class H36MFiles:
+    """The two files of a Human3.6M-format data set and their cameras, checked entry by entry.
+
+    Attributes:
+        poses_3d: subject -> action -> (L, 32, 3) world metres.
+        poses_2d: subject -> action -> one (L', 16 or 17, 2) pixel array a camera.
+        cameras: subject -> cameras.
+        path_3d: for messages.
+        path_2d: for messages.
+    """
+
+    poses_3d: dict[str, dict[str, Any]]
+    poses_2d: dict[str, dict[str, Any]]
+    cameras: dict[str, list[CameraView]]
+    path_3d: Path
+    path_2d: Path
+
+    @classmethod
+    def read(cls, root_path: str, keypoints: str) -> "H36MFiles":
+        """Read a data folder.
+
+        Args:
+            root_path: the folder, with or without a trailing slash.
+            keypoints: which `data_2d_h36m_<keypoints>.npz`.
+
+        Raises:
+            UserError: a file is missing, unreadable or without its key.
+        """
+        root = Path(root_path)
+        path_3d = root / "data_3d_h36m.npz"
+        path_2d = root / f"data_2d_h36m_{keypoints}.npz"
+        return cls(
+            poses_3d=_read_key(path_3d, "positions_3d"),
+            poses_2d=_read_key(path_2d, "positions_2d"),
+            cameras=load_cameras(root),
+            path_3d=path_3d,
+            path_2d=path_2d,
+        )
+
+    def store(
+        self,
+        subjects: Sequence[str],
+        *,
+        num_joints: int,
+        actions: Sequence[str] | None = None,
+        downsample: int = 1,
+        subset: float = 1.0,
+        pixels: bool = False,
+    ) -> PoseStore:
+        """Poses of some subjects in flat tensors; what the files lack is said in the log.
+
+        Args:
+            subjects: subject names.
+            num_joints: 16 or 17.
+            actions: prefixes of action names; None takes all.
+            downsample: keep every n-th frame.
+            subset: keep this share of each sequence, one run of frames at a place that depends on
+                its name only.
+            pixels: leave 2D in pixels.
+
+        Returns:
+            The store, on CPU.
+
+        Raises:
+            UserError: the files lack a subject, have no such action, or hold poses that are not
+                what they should be; the message names the place.
+        """
+        entries = list(self._entries(subjects, actions))
+        if not entries:
+            wanted = f" of the actions {', '.join(actions)}" if actions else ""
+            raise UserError(
+                f"no sequences{wanted} for the subjects {', '.join(subjects)} in {self.path_3d}"
+            )
+        names, slices, lengths = [], [], []
+        for name, world, _ in entries:
+            kept = _kept_frames(name, len(world), downsample=downsample, subset=subset)
+            names.append(name)
+            slices.append(kept)
+            lengths.append(len(range(*kept.indices(len(world)))))
+        offsets = torch.tensor([0, *lengths]).cumsum(0)
+        pose_2d = torch.empty(int(offsets[-1]), num_joints, 2)
+        pose_3d = torch.empty(int(offsets[-1]), num_joints, 3)
+        intrinsics = []
+        for i, (name, world, screen) in enumerate(entries):
+            view = self.cameras[name.subject][name.camera]
+            place = slice(int(offsets[i]), int(offsets[i + 1]))
+            pose_3d[place] = _camera_space(world[slices[i]], view, num_joints)
+            kept_2d = self._checked_2d(name, screen, len(world), num_joints)[slices[i]]
+            pose_2d[place] = (
+                kept_2d
+                if pixels
+                else normalise_screen(kept_2d, width=view.width, height=view.height)
+            )
+            intrinsics.append(view.intrinsics)
+        store = PoseStore(
+            pose_2d=pose_2d,
+            pose_3d=pose_3d,
+            cameras=torch.stack(intrinsics),
+            offsets=offsets,
+            names=names,
+            frame_step=downsample,
+            first_frames=[kept.start for kept in slices],
+        )
+        self._check_finite(store)
+        return store
+
+    def _entries(
+        self, subjects: Sequence[str], actions: Sequence[str] | None
+    ) -> Iterator[tuple[SequenceName, np.ndarray, np.ndarray]]:
+        """Every (name, world poses, pixel poses) asked for, in the order of the 3D file."""
+        for subject in subjects:
+            for path, poses in ((self.path_3d, self.poses_3d), (self.path_2d, self.poses_2d)):
+                if subject not in poses:
+                    raise UserError(
+                        f"{path} holds no subject {subject}, only {', '.join(map(str, poses))} "
+                        "(--subjects_train and --subjects_test choose)"
+                    )
+            if subject not in self.cameras:
+                raise UserError(
+                    f"no cameras are known for subject {subject}: put a {CAMERA_FILE} that names "
+                    f"it beside {self.path_3d} (format: dataset/README.md)"
+                )
+        self._check_actions(subjects, actions)
+        for subject in subjects:
+            for action, world in self.poses_3d[subject].items():
+                if actions is not None and not action.startswith(tuple(actions)):
+                    continue
+                if action not in self.poses_2d[subject]:
+                    LOG.info("%s lacks %s %s: left out", self.path_2d, subject, action)
+                    continue
+                world = self._checked_3d(subject, action, world)
+                views = self.poses_2d[subject][action]
+                if not isinstance(views, list | tuple | np.ndarray) or len(views) == 0:
+                    raise UserError(f"{self.path_2d}: {subject} {action} is not a list of cameras")
+                if len(views) > len(self.cameras[subject]):
+                    raise UserError(
+                        f"{self.path_2d}: {subject} {action} has {len(views)} cameras, "
+                        f"{len(self.cameras[subject])} are known"
+                    )
+                for camera, screen in enumerate(views):
+                    yield SequenceName(subject, action, camera), world, screen
+
+    def _check_actions(self, subjects: Sequence[str], actions: Sequence[str] | None) -> None:
+        known = {action for subject in subjects for action in self.poses_3d[subject]}
+        for prefix in actions or ():
+            if not any(action.startswith(prefix) for action in known):
+                raise UserError(
+                    f"--actions: no action of {', '.join(subjects)} starts with {prefix!r}; there "
+                    f"are {', '.join(sorted(known))}"
+                )
+
+    def _checked_3d(self, subject: str, action: str, world: Any) -> np.ndarray:
+        shape = _numeric_shape(world)
+        if len(shape) != 3 or shape[1:] != (32, 3) or not shape[0]:
+            raise UserError(
+                f"{self.path_3d}: {subject} {action} has shape {shape}, (frames, 32, 3) is needed"
+            )
+        return world
+
+    def _checked_2d(self, name: SequenceName, screen: Any, length: int, num_joints: int) -> Tensor:
+        """Pixel poses (length, num_joints, 2) of one camera, cut to the length of the 3D poses."""
+        shape = _numeric_shape(screen)
+        if len(shape) != 3 or shape[1] not in (16, 17) or shape[2] != 2:
+            raise UserError(
+                f"{self.path_2d}: {name} has shape {shape}, (frames, 17, 2) or (frames, 16, 2) is "
+                "needed"
+            )
+        if shape[1] < num_joints:
+            raise UserError(
+                f"{self.path_2d}: {name} has {shape[1]} joints, --n_joints says {num_joints}"
+            )
+        if shape[0] < length:
+            raise UserError(
+                f"{self.path_2d}: {name} has {shape[0]} frames, fewer than its 3D poses ({length})"
+            )
+        poses = _float_tensor(screen[:length])
+        return poses if shape[1] == num_joints else _without_neck(poses)
+
+    def _check_finite(self, store: PoseStore) -> None:
+        for path, poses in ((self.path_3d, store.pose_3d), (self.path_2d, store.pose_2d)):
+            if torch.isfinite(poses.sum()):  # one cheap pass: a NaN or infinity survives the sum
+                continue
+            bad = (~torch.isfinite(poses)).flatten(1).any(1).nonzero()
+            if not len(bad):
+                continue
+            frame = int(bad[0])
+            sequence = int(torch.searchsorted(store.offsets, frame, right=True)) - 1
+            in_file = store.first_frames[sequence] + store.frame_step * (
+                frame - int(store.offsets[sequence])
+            )
+            raise UserError(f"{path}: NaN or infinity in {store.names[sequence]}, frame {in_file}")
+
+
+def _numeric_shape(array: Any) -> tuple[int, ...]:
+    """The shape of an array of numbers; () for anything else."""
+    if isinstance(array, np.ndarray) and array.dtype.kind in "fiu":
+        return array.shape
+    return ()
+
+
+def _read_key(path: Path, key: str) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        raise UserError(f"{path}: no such file; {WHERE_DATA_COME_FROM}")
+    content = load_npz(path)
+    poses = content.get(key)
+    if not isinstance(poses, dict) or not all(isinstance(v, dict) for v in poses.values()):
+        found = ", ".join(content) or "nothing"
+        raise UserError(f"{path}: no dictionary {key!r} of subjects and actions in it ({found})")
+    return poses
+
+
+def _kept_frames(name: SequenceName, length: int, *, downsample: int, subset: float) -> slice:
+    """The frames of a sequence that --downsample and --subset keep; the same for all cameras."""
+    count = length
+    start = 0
+    if subset < 1:
+        count = max(round(length // downsample * subset), 1) * downsample
+        digest = hashlib.sha256(f"{name.subject} {name.action} {length}".encode()).digest()
+        room = max(length - count, 0) + 1
+        start = math.floor(int.from_bytes(digest[:8], "big") / 2**64 * room)
+    return slice(start, min(start + count, length), downsample)
+
+
+def _camera_space(world: np.ndarray, view: CameraView, num_joints: int) -> Tensor:
+    """(L, 32, 3) world metres -> (L, J, 3) camera space, root-relative but for the root."""
+    poses = _float_tensor(world[:, list(H36M_32_TO_17)])
+    if num_joints == 16:
+        poses = _without_neck(poses)
+    return relative_to_root(world_to_camera(poses, view.orientation, view.centre))
+
+
+def _without_neck(poses: Tensor) -> Tensor:
+    kept = [j for j in range(poses.shape[1]) if j != JOINT_ABSENT_FROM_16]
+    return poses[:, kept]
+
+
+def _float_tensor(array: np.ndarray) -> Tensor:
+    """A float32 copy: what files hold is read-only."""
+    return torch.from_numpy(np.array(array, dtype=np.float32))

@@ -1,0 +1,333 @@
+"""The command line of the three entry scripts.
+
+Names, short forms, types and defaults of the published flags are a contract (tests/test_options.py
+freezes them); flags of our own stand in groups of their own.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from common.errors import UserError
+
+FRAMES = (1, 9, 27, 81, 243, 351)
+SAMPLE_FOLDER = Path(__file__).resolve().parent.parent / "dataset" / "sample"
+DEMOS: dict[str, list[str]] = {
+    "trainer.py": (
+        "--train 1 -k gt -f 27 -tds 2 --n_joints 17 --layers 3 --channel 64 --d_hid 128 -b 128 "
+        "-s 4 --lr 0.001 -lrd 0.9 --nepoch 8 --name demo --vis 1"
+    ).split(),
+}
+# Options that may differ between an interrupted run and the one that goes on from it.
+FREE_ON_RESUME = frozenset(
+    "command resume demo gpu workers nepoch save_predictions vis pad checkpoint "
+    "previous_dir previous_name previous_refine_name reload refine_reload MAEreload MAEcp".split()
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Turn a complaint into the exception that the scripts report."""
+        raise UserError(f"{message} ({self.prog} --help lists the options)")
+
+
+def parse(script: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read and check the command line.
+
+    Args:
+        script: name of the entry script, for example "trainer.py".
+        argv: the words after it; None takes those of the process.
+
+    Returns:
+        The options. Further to the flags: `command`, the full command that they stand for.
+
+    Raises:
+        UserError: an unknown flag or a value that cannot be.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "--demo" in words:
+        sample = os.path.join(os.path.relpath(SAMPLE_FOLDER), "")
+        words.remove("--demo")
+        words = ["--root_path", sample, *DEMOS[script], *words]
+    parser = build_parser(script)
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        parser.error(_unknown_message(unknown, parser))
+    args.command = shlex.join(["python", script, *words])
+    args.pad = (args.frames - 1) // 2
+    args.checkpoint = str(checkpoint_folder(script, args))
+    _check(args)
+    return args
+
+
+def checkpoint_folder(script: str, args: argparse.Namespace) -> Path:
+    """The folder that a run writes to (SPEC section 7)."""
+    stage = "pretrain_" if script == "pretrainer.py" else "finetune_"
+    name = args.name if args.train else "test"
+    rate = f"{args.temporal_mask_rate:.2f}"
+    return Path("checkpoint") / f"{stage}{name}_f{args.frames}_t{rate}"
+
+
+def build_parser(script: str) -> Parser:
+    """All flags; every script takes all of them, as the published commands do."""
+    parser = Parser(prog=script, allow_abbrev=False, formatter_class=_Help)
+    _add_model_flags(parser.add_argument_group("model"))
+    _add_data_flags(parser.add_argument_group("data"))
+    _add_training_flags(parser.add_argument_group("training and evaluation"))
+    _add_checkpoint_flags(parser.add_argument_group("checkpoints"))
+    _add_masking_flags(parser.add_argument_group("masked modelling"))
+    _add_own_flags(parser.add_argument_group("beyond the published flags"))
+    return parser
+
+
+class _Help(argparse.HelpFormatter):
+    """Shows defaults where a flag has help."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        shown = action.default not in (None, "", argparse.SUPPRESS) and action.nargs != 0
+        return f"{text} (default: %(default)s)" if shown else text
+
+
+def _add_model_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--layers", type=at_least(1), default=3, help="blocks of the encoder")
+    group.add_argument("--channel", type=at_least(8), default=256, help="token width")
+    group.add_argument("--d_hid", type=at_least(1), default=512, help="feed-forward width")
+    group.add_argument("-f", "--frames", type=int, choices=FRAMES, default=243, help="window")
+    group.add_argument("--pad", type=int, default=121, help="always (frames - 1) / 2")
+    group.add_argument("--n_joints", type=int, choices=(16, 17), default=16, help="joints")
+    group.add_argument("--out_all", type=int, choices=(0, 1), default=1, help="train every frame")
+    group.add_argument("--in_channels", type=int, choices=(2,), default=2, help="input coordinates")
+    group.add_argument("--out_channels", type=int, choices=(3,), default=3, help="of the output")
+    group.add_argument("--refine", action="store_true", help="refine the lifted pose")
+    group.add_argument("--model", default="", help="accepted, no effect")
+    group.add_argument("--dim", type=int, default=2, help="part of the names of weight files")
+
+
+def _add_data_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--dataset", default="h36m", help="comma list of h36m, 3dhp, amass")
+    group.add_argument(
+        "-k", "--keypoints", default="cpn_ft_h36m_dbb", help="which data_2d_h36m_<k>.npz"
+    )
+    group.add_argument("--data_augmentation", type=boolean, default=True, help="mirror (training)")
+    group.add_argument(
+        "--reverse_augmentation", type=boolean, default=False, help="reverse time (training)"
+    )
+    group.add_argument(
+        "--test_augmentation", type=boolean, default=False, help="mirror and average (test)"
+    )
+    group.add_argument("--crop_uv", type=int, choices=(0, 1), default=0, help="1: 2D in pixels")
+    group.add_argument("--root_path", default="./dataset/", help="data folder")
+    group.add_argument("-a", "--actions", default="*", help="comma list of action-name prefixes")
+    group.add_argument("--downsample", type=at_least(1), default=1, help="keep every n-th frame")
+    group.add_argument("--subset", type=share, default=1.0, help="share of each training sequence")
+    group.add_argument("-s", "--stride", type=at_least(1), default=1, help="between windows")
+    group.add_argument(
+        "-tds", "--t_downsample", type=at_least(1), default=1, help="frame step inside a window"
+    )
+
+
+def _add_training_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--gpu", type=device_list, default=[0, 1], help="comma list of devices")
+    group.add_argument("--train", type=int, choices=(0, 1), default=0, help="train")
+    group.add_argument("--test", type=int, choices=(0, 1), default=1, help="evaluate")
+    group.add_argument("--nepoch", type=at_least(1), default=50, help="epochs")
+    group.add_argument("-b", "--batchSize", type=at_least(1), default=160, help="windows a step")
+    group.add_argument("--lr", type=positive, default=1e-3, help="learning rate")
+    group.add_argument("--lr_refine", type=float, default=1e-5, help="accepted, no effect")
+    group.add_argument("-lrd", "--lr_decay", type=positive, default=0.95, help="after an epoch")
+    group.add_argument("--lr_decay_large", type=positive, default=0.5, help="instead, every ...")
+    group.add_argument("--large_decay_epoch", type=at_least(1), default=60, help="... so often")
+    group.add_argument("--workers", type=at_least(0), default=8, help="accepted, no effect")
+    group.add_argument("--manualSeed", type=int, default=1, help="seed of every random source")
+    group.add_argument("--debug", type=int, default=0, help="1: a few hundred samples")
+    group.add_argument("--vis", type=int, default=0, help="1: draw pictures")
+    group.add_argument("--frozen", type=int, default=0, help="accepted, no effect")
+
+
+def _add_checkpoint_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-c", "--checkpoint", default="model", help="replaced by the run's folder")
+    group.add_argument("--name", default="", help="task name, part of the run's folder")
+    group.add_argument("--reload", type=int, default=0, help="1: load a whole model")
+    group.add_argument("--previous_dir", default="", help="its path (or of the pre-trained one)")
+    group.add_argument("--refine_reload", type=int, default=0, help="1: load a refiner")
+    group.add_argument("--previous_refine_name", default="", help="its path")
+    group.add_argument("--MAEreload", type=int, default=0, help="1: take over what matches")
+    group.add_argument("--MAEcp", default="", help="pre-trained file (pretrainer)")
+    group.add_argument(
+        "-previous_best_threshold", type=float, default=float("inf"), help="error to beat, mm"
+    )
+    group.add_argument("-previous_name", default="", help="accepted, no effect")
+    group.add_argument(
+        "-r", "--resume", action="store_true", help="go on from an interrupted run, exactly"
+    )
+
+
+def _add_masking_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--MAE", action="store_true", help="masked modelling data")
+    group.add_argument(
+        "-tmr", "--temporal_mask_rate", type=share_below_one, default=0.8, help="hidden frames"
+    )
+    group.add_argument(
+        "-smn", "--spatial_mask_num", type=at_least(0), default=2, help="hidden joints a frame"
+    )
+    group.add_argument("--onlylift", type=int, default=0, help="1: lift masked 2D")
+    group.add_argument("--comp3d", type=int, default=0, help="1: complete 3D")
+    group.add_argument("--comp2dlift", type=int, default=0, help="1: lift incomplete 2D")
+    group.add_argument("--mask_manner3D", default="0,1,2,3,6", help="limbs to hide in 3D")
+    group.add_argument("--mask_manner2D", default="0,1,2,3,9", help="limbs to hide in 2D")
+    group.add_argument("--poseaug", type=int, default=0, help="1: augment by a generator")
+    group.add_argument("--ba_range_m", type=float, default=0.155, help="PoseAug range")
+    group.add_argument("--ba_range_w", type=float, default=0.125, help="PoseAug range")
+    group.add_argument("--blr_tanhlimit", type=float, default=0.15, help="PoseAug range")
+    group.add_argument("--blr_limit", type=float, default=0.1, help="PoseAug range")
+
+
+def _add_own_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--demo", action="store_true", help="a small run on dataset/sample/")
+    group.add_argument("--subjects_train", type=name_list, default=None, help="comma list")
+    group.add_argument("--subjects_test", type=name_list, default=None, help="comma list")
+    group.add_argument(
+        "--precision", choices=("fp32", "tf32", "bf16"), default="fp32", help="of products"
+    )
+    group.add_argument("--compile", action="store_true", help="compile the model")
+    group.add_argument(
+        "--micro_batch",
+        type=at_least(0),
+        default=0,
+        help="compute a training step in parts of so many windows; 0: on CPU as memory allows, "
+        "on a GPU whole",
+    )
+    group.add_argument("--save_predictions", default="", metavar="FILE.npz", help="3D poses")
+
+
+def boolean(text: str) -> bool:
+    """A real boolean, unlike `type=bool`."""
+    values = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
+    return values[text.lower()]
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """An integer that is not below `low`."""
+
+    def integer(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text} is below {low}")
+        return value
+
+    return integer
+
+
+def _number(text: str, allowed: Callable[[float], bool], what: str) -> float:
+    value = float(text)
+    if not allowed(value):
+        raise argparse.ArgumentTypeError(f"{text} is not {what}")
+    return value
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    return _number(text, lambda x: 0 < x < float("inf"), "a number above 0")
+
+
+def share(text: str) -> float:
+    """A number above 0, at most 1."""
+    return _number(text, lambda x: 0 < x <= 1, "above 0 and at most 1")
+
+
+def share_below_one(text: str) -> float:
+    """A number from 0 to below 1."""
+    return _number(text, lambda x: 0 <= x < 1, "from 0 to below 1")
+
+
+def device_list(text: str) -> list[int]:
+    """Device numbers from a comma list; an empty one means CPU."""
+    try:
+        return [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a comma list of device numbers such as 0,1"
+        ) from None
+
+
+def name_list(text: str) -> list[str]:
+    """Names from a comma list."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _unknown_message(unknown: list[str], parser: Parser) -> str:
+    for word in unknown:
+        for dash in ("-", "--"):
+            if dash + word in parser._option_string_actions:
+                rest = unknown[unknown.index(word) + 1 :][:1]
+                meant = " ".join([dash + word, *rest])
+                return f"unknown argument {' '.join([word, *rest])!r}; {meant!r} is meant?"
+    return f"unknown argument {' '.join(unknown)!r}"
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Checks that take more than one flag, or more than one value."""
+    if args.channel % 8:
+        raise UserError(f"--channel {args.channel} is not a multiple of 8, the attention heads")
+    for flag, path, needed in (
+        ("--reload 1", args.previous_dir, args.reload),
+        ("--refine_reload 1", args.previous_refine_name, args.refine_reload),
+    ):
+        if needed and not path:
+            raise UserError(f"{flag} needs a path: --previous_dir or --previous_refine_name")
+    if predictions := args.save_predictions:
+        if not predictions.endswith(".npz"):
+            raise UserError(f"--save_predictions {predictions}: the name must end in .npz")
+        if not Path(predictions).absolute().parent.is_dir():
+            raise UserError(f"--save_predictions {predictions}: no such folder")
+    if args.name != Path(args.name).name and args.name:
+        raise UserError(f"--name {args.name!r} is part of a folder's name and holds no slash")
+
+
+def action_prefixes(args: argparse.Namespace) -> list[str] | None:
+    """The actions asked for, None for all."""
+    return None if args.actions == "*" else name_list(args.actions)
+
+
+def augmentation(args: argparse.Namespace) -> dict[str, Any]:
+    """How training windows are multiplied: fields of `common.windows.WindowRule`."""
+    return {
+        "stride": args.stride,
+        "mirror": args.data_augmentation,
+        "reverse": args.reverse_augmentation,
+    }
+
+
+def schedule(args: argparse.Namespace) -> dict[str, Any]:
+    """Fields of `common.training.Schedule`."""
+    return {
+        "epochs": args.nepoch,
+        "batch_size": args.batchSize,
+        "micro_batch": args.micro_batch,
+        "learning_rate": args.lr,
+        "decay": args.lr_decay,
+        "large_decay": args.lr_decay_large,
+        "large_decay_epoch": args.large_decay_epoch,
+        "seed": args.manualSeed,
+        "best": args.previous_best_threshold,
+    }
+
+
+def run_folder(args: argparse.Namespace) -> dict[str, Any]:
+    """Fields of `common.run_folder.RunFolder`."""
+    return {
+        "path": Path(args.checkpoint),
+        "options": dict(sorted(vars(args).items())),
+        "free_on_resume": FREE_ON_RESUME,
+        "train": bool(args.train),
+        "resume": bool(args.train and args.resume),
+    }

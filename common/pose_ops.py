@@ -1,0 +1,51 @@
+"""Operations on poses of any leading shape: centring on the root, mirroring, flip testing."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from common.skeleton import SKELETONS
+
+MIRRORED_CAMERA_ENTRIES = (2, 7)  # principal point x, first tangential coefficient
+
+
+def with_zero_root(pose: Tensor) -> Tensor:
+    """A copy of (..., J, C) with joint 0 at the origin, the other joints left as they are."""
+    pose = pose.clone()
+    pose[..., 0, :] = 0
+    return pose
+
+
+def relative_to_root(pose: Tensor) -> Tensor:
+    """(..., J, C) with every joint but the root relative to it; the root keeps its position."""
+    return torch.cat([pose[..., :1, :], pose[..., 1:, :] - pose[..., :1, :]], dim=-2)
+
+
+def mirror_pose(pose: Tensor) -> Tensor:
+    """Mirror (..., J, C) left to right: negate x, swap the joints of the two sides."""
+    order = torch.tensor(SKELETONS[pose.shape[-2]].mirror_order, device=pose.device)
+    sign = pose.new_ones(pose.shape[-1])
+    sign[0] = -1
+    return pose.index_select(-2, order) * sign
+
+
+def mirror_camera(camera: Tensor) -> Tensor:
+    """Mirror (..., 9) intrinsics to match mirrored poses."""
+    mirrored = camera.clone()
+    mirrored[..., MIRRORED_CAMERA_ENTRIES] *= -1
+    return mirrored
+
+
+def predict_with_flip(predict: Callable[[Tensor], Tensor], pose: Tensor) -> Tensor:
+    """Average a prediction with that of the mirrored input, both in one batch.
+
+    Args:
+        predict: maps (B, ..., J, C) to (B, ..., J, 3).
+        pose: (B, ..., J, C).
+
+    Returns:
+        (B, ..., J, 3), the mean of the plain and the mirrored-back prediction.
+    """
+    plain, mirrored = predict(torch.cat([pose, mirror_pose(pose)])).chunk(2)
+    return (plain + mirror_pose(mirrored)) / 2

@@ -1,0 +1,138 @@
+"""The folder of a run and the files in it: options, log, weights, results."""
+
+import json
+import logging
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from common.checkpoint import load_torch, write_atomically
+from common.errors import UserError
+from common.runtime import LOG, Runtime
+
+RESUME_FILE = "resume.pth"
+
+
+class RunFolder:
+    """Where a run writes; only the main process of a run does.
+
+    Attributes:
+        path: the folder.
+        options: every option of the run.
+        free_on_resume: the options that may differ when the run is resumed.
+        results: what goes into results.json besides command, seed and versions.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        path: Path,
+        options: dict[str, Any],
+        free_on_resume: frozenset[str],
+        train: bool,
+        resume: bool,
+    ) -> None:
+        """Make the folder, begin its log, write `opt.txt`.
+
+        Raises:
+            UserError: there is nothing to resume, or a fresh run would overwrite an unfinished one.
+        """
+        self.runtime, self.path, self.options = runtime, path, options
+        self.free_on_resume = free_on_resume
+        self.results: dict[str, Any] = {}
+        if runtime.is_main:
+            if train:
+                _prepare(path, resume=resume)
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"cannot make the folder {path}: {error.strerror}") from None
+            _log_to(path / "train.log")
+            text = "".join(f"{name}: {value}\n" for name, value in options.items())
+            write_atomically(path / "opt.txt", text.encode())
+        runtime.wait_for_all()
+        LOG.info("command: %s", options["command"])
+        LOG.info("run folder %s, device %s", path, runtime.describe())
+
+    @property
+    def resume_path(self) -> Path:
+        """The file that an interrupted run goes on from."""
+        return self.path / RESUME_FILE
+
+    def weights_path(self, what: str, *, epoch: int, criterion: float) -> Path:
+        """The weight file of an epoch (SPEC section 7)."""
+        scaled = math.floor(100 * criterion) if math.isfinite(criterion) else "nan"
+        name, dimensions = self.options["name"], self.options["dim"]
+        return self.path / f"{name}_{what}_{epoch}_{scaled}_{dimensions}D.pth"
+
+    def write_results(self) -> None:
+        """Write `results.json`; numbers that are not finite become null."""
+        if not self.runtime.is_main:
+            return
+        content = {
+            "command": self.options["command"],
+            "seed": self.options["manualSeed"],
+            "versions": _versions(),
+            "device": self.runtime.describe(),
+            **self.results,
+            "options": self.options,
+        }
+        text = json.dumps(_finite(content), indent=1, default=str)
+        write_atomically(self.path / "results.json", f"{text}\n".encode())
+
+
+def _prepare(path: Path, *, resume: bool) -> None:
+    """Check a training folder; move the files of an earlier, finished run out of the way."""
+    state = path / RESUME_FILE
+    if resume:
+        if not state.exists():
+            raise UserError(f"--resume: no interrupted run in {path} (no {RESUME_FILE} there)")
+        return
+    if not state.exists():
+        return
+    position = load_torch(state)["position"]
+    if not position["finished"]:
+        raise UserError(
+            f"{path} holds an unfinished run (epoch {position['epoch']}): add -r to go on with it, "
+            "give another --name, or remove the folder"
+        )
+    earlier = next(p for i in count(1) if not (p := path / f"earlier_{i}").exists())
+    earlier.mkdir()
+    for entry in [e for e in path.iterdir() if not e.name.startswith("earlier_")]:
+        entry.rename(earlier / entry.name)
+    LOG.info("the files of an earlier run were moved to %s", earlier)
+
+
+def _log_to(path: Path) -> None:
+    """Print what the run reports, and append it to a file."""
+    LOG.handlers = LOG.handlers[:1]
+    file = logging.FileHandler(path)
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    LOG.addHandler(file)
+
+
+def _versions() -> dict[str, str]:
+    """The versions that a result may depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "system": platform.platform(),
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,283 @@
+"""What a run runs on: devices, processes, seeds, precision, signals, logging."""
+
+import ctypes
+import logging
+import os
+import random
+import shutil
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+
+from common.errors import UserError
+
+LOG = logging.getLogger("mpm")
+EXIT_MISTAKE = 2
+EXIT_INTERRUPTED = 130
+
+
+class Interrupted(Exception):
+    """A signal ended the run after its state was saved; the message says how to go on."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The devices and processes of a run.
+
+    Attributes:
+        device: where this process computes.
+        device_ids: the GPUs that this process spreads a batch over (DataParallel if several).
+        rank: number of this process among those of `torchrun`.
+        world_size: number of processes.
+        precision: "fp32", "tf32" or "bf16".
+    """
+
+    device: torch.device
+    device_ids: tuple[int, ...]
+    rank: int
+    world_size: int
+    precision: str
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process prints and writes."""
+        return self.rank == 0
+
+    @property
+    def num_replicas(self) -> int:
+        """Number of parts that a batch is split into, over all devices and processes."""
+        return max(len(self.device_ids), 1) * self.world_size
+
+    def describe(self) -> str:
+        """The devices in words."""
+        if self.device.type == "cpu":
+            kind = f"CPU ({torch.get_num_threads()} threads)"
+        else:
+            kind = f"{max(len(self.device_ids), 1)} x {torch.cuda.get_device_name(self.device)}"
+        return kind if self.world_size == 1 else f"{self.world_size} processes, each {kind}"
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bf16 arithmetic where `--precision bf16` asks for it."""
+        if self.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def place(self, modules: Iterable[nn.Module], *, compiled: bool) -> list[nn.Module]:
+        """Move models to the run's device and make them work on all devices and processes.
+
+        Args:
+            modules: the models; they are moved in place and keep their state-dict names.
+            compiled: compile them as well.
+
+        Returns:
+            The models to call, in the same order.
+
+        Raises:
+            UserError: `compiled` on a CPU without a C++ compiler.
+        """
+        if compiled and self.device.type == "cpu" and not _has_compiler():
+            raise UserError("--compile on a CPU needs a C++ compiler (g++ or clang++), none found")
+        placed = []
+        for module in modules:
+            module.to(self.device)
+            if compiled:
+                module.compile()
+            placed.append(self._wrap(module))
+        return placed
+
+    def _wrap(self, module: nn.Module) -> nn.Module:
+        if self.world_size > 1:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            return nn.parallel.DistributedDataParallel(module, device_ids=ids)
+        if len(self.device_ids) > 1:
+            return nn.DataParallel(module, device_ids=list(self.device_ids))
+        return module
+
+    def sum_over_processes(self, tensor: Tensor) -> Tensor:
+        """Add up a tensor over all processes, in place."""
+        if self.world_size > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def any_process(self, flag: bool) -> bool:
+        """Whether any process says so; every process must ask."""
+        if self.world_size == 1:
+            return flag
+        return bool(self.sum_over_processes(torch.tensor([float(flag)], device=self.device)))
+
+    def wait_for_all(self) -> None:
+        """Go on when every process has come here."""
+        if self.world_size > 1:
+            distributed.barrier()
+
+    def random_states(self) -> list[dict[str, Any]]:
+        """The state of every random source of every process, in a form that a file can hold."""
+        mine = _random_state()
+        if self.world_size == 1:
+            return [mine]
+        states: list[Any] = [None] * self.world_size
+        distributed.all_gather_object(states, mine)
+        return states
+
+    def set_random_states(self, states: Sequence[dict[str, Any]]) -> None:
+        """Restore what `random_states` returned.
+
+        Raises:
+            UserError: it comes from a run with another number of processes.
+        """
+        if len(states) != self.world_size:
+            raise UserError(
+                f"the interrupted run had {len(states)} processes, this one has {self.world_size}"
+            )
+        _set_random_state(states[self.rank])
+
+
+def start(*, gpus: Sequence[int], seed: int, precision: str) -> Runtime:
+    """Choose devices, join the processes of `torchrun`, seed every random source.
+
+    Args:
+        gpus: device numbers asked for; those that do not exist are left out with a notice.
+        seed: `--manualSeed`; every process draws from a stream of its own.
+        precision: "fp32", "tf32" or "bf16".
+
+    Returns:
+        The runtime.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable products on a GPU
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if world_size > 1:
+        local = int(os.environ.get("LOCAL_RANK", rank))
+        device = torch.device("cuda", local) if local < available else torch.device("cpu")
+        device_ids: tuple[int, ...] = (local,) if device.type == "cuda" else ()
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend)
+    else:
+        device_ids = tuple(i for i in dict.fromkeys(gpus) if 0 <= i < available)
+        device = torch.device("cuda", device_ids[0]) if device_ids else torch.device("cpu")
+        _tell_devices(gpus, device_ids, available)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    else:
+        _keep_freed_memory()
+        _tell_slow_precision(precision)
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    random.seed(seed + rank)
+    np.random.seed((seed + rank) % 2**32)
+    torch.manual_seed(seed + rank)
+    return Runtime(device, device_ids, rank, world_size, precision)
+
+
+def _tell_devices(gpus: Sequence[int], used: Sequence[int], available: int) -> None:
+    absent = [i for i in gpus if i not in used]
+    if used and absent:
+        LOG.info(
+            "--gpu: no device %s on this machine (%d found); using %s",
+            ", ".join(map(str, absent)),
+            available,
+            ", ".join(map(str, used)),
+        )
+    elif not used:
+        LOG.info("--gpu: %s; using the CPU", "none found" if not available else "none chosen")
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library reuse large freed blocks instead of returning them to the system.
+
+    A training step frees and takes gigabytes; having every page of them mapped and zeroed anew
+    costs a CPU a third of its time. Only glibc has these settings; elsewhere nothing happens.
+    """
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # M_... of malloc.h
+    with suppress(OSError, AttributeError, TypeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(top_pad, 2**26)
+
+
+def _tell_slow_precision(precision: str) -> None:
+    if precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        LOG.info("note: this CPU has no bf16 instructions; --precision bf16 is slower here")
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "g++", "clang++"))
+
+
+def _random_state() -> dict[str, Any]:
+    kind, keys, *rest = np.random.get_state()
+    state: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "python": random.getstate(),
+        "numpy": [str(kind), torch.from_numpy(np.array(keys, dtype=np.int64)), *rest],
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    random.setstate(state["python"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    if torch.cuda.is_available() and len(state.get("cuda", [])) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+class StopSignals:
+    """Notes SIGINT and SIGTERM instead of dying of them; a second one acts at once."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopSignals":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = True
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run an entry script: a user's mistake is one line and exit code 2, a bug a traceback."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    LOG.handlers = [logging.StreamHandler(sys.stdout)]
+    LOG.propagate = False
+    LOG.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.CRITICAL)
+    try:
+        main()
+    except UserError as error:
+        _exit(EXIT_MISTAKE, f"error: {error}")
+    except Interrupted as stopped:
+        _exit(EXIT_INTERRUPTED, str(stopped))
+    except KeyboardInterrupt:
+        _exit(EXIT_INTERRUPTED, "interrupted")
+    finally:
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _exit(code: int, message: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(message, file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,394 @@
+"""The training loop of every script: epochs, exact resume, interruption, logs.
+
+An engine hands in what differs between the scripts (the `Task`); the loop owns the order of the
+samples, the optimiser, the learning rate and every file that a run leaves behind.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from common import checkpoint
+from common.errors import UserError
+from common.run_folder import RunFolder
+from common.runtime import LOG, Interrupted, Runtime, StopSignals
+
+RESUME_FORMAT = 1
+# On a GPU the host looks at losses and signals every so many steps, not to wait for each step.
+STEPS_BETWEEN_LOOKS = 50
+# On a CPU a step is computed in parts of about so many frames: faster in cache, bounded in memory.
+CPU_FRAMES_A_PART = 16384
+
+
+class Task(Protocol):
+    """What a script trains.
+
+    Attributes:
+        modules: what checkpoints hold: name for the weight files -> model, not wrapped.
+        num_samples: samples of an epoch.
+        frames: T, frames of a sample.
+    """
+
+    modules: Mapping[str, nn.Module]
+    num_samples: int
+    frames: int
+
+    def loss(self, samples: Tensor) -> Tensor:
+        """The mean loss () over some samples (B,), in training mode."""
+
+    def sequences_of(self, samples: Tensor) -> list[str]:
+        """The sequences that some samples come from, for messages."""
+
+    def evaluate(self) -> dict[str, float]:
+        """The errors to log, in evaluation mode; "criterion" (lower is better) among them."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Epochs, batches and learning rate of a run.
+
+    Attributes:
+        epochs: number of epochs.
+        batch_size: windows a step, over all devices and processes.
+        micro_batch: windows computed at once; 0 decides by the device.
+        learning_rate: of the first epoch.
+        decay: factor after an epoch ...
+        large_decay: ... and after every `large_decay_epoch`-th instead.
+        large_decay_epoch: see there.
+        seed: decides the order of the samples of each epoch.
+        best: criterion to beat before weights are saved.
+    """
+
+    epochs: int
+    batch_size: int
+    micro_batch: int
+    learning_rate: float
+    decay: float
+    large_decay: float
+    large_decay_epoch: int
+    seed: int
+    best: float = math.inf
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 1."""
+        rate = self.learning_rate
+        for finished in range(1, epoch):
+            rate *= self.large_decay if finished % self.large_decay_epoch == 0 else self.decay
+        return rate
+
+    def order(self, epoch: int, num_samples: int) -> Tensor:
+        """The order of the samples in an epoch, (num_samples,) int64 on CPU."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        return torch.randperm(num_samples, generator=generator)
+
+
+@dataclass
+class Position:
+    """How far a run has come: all of it goes into the resume file.
+
+    Attributes:
+        epoch: the epoch under way or to begin, counted from 1.
+        step: steps of it that are done.
+        loss_sum: sum of the losses of its samples so far.
+        seconds: time spent on it so far.
+        best: lowest criterion so far.
+        best_files: the weight files that it was saved in, by module name.
+        history: one dictionary an epoch: epoch, learning rate, loss, errors, speed.
+        finished: whether the run is complete.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    best: float = math.inf
+    best_files: dict[str, str] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    finished: bool = False
+
+
+class Training:
+    """One training run in one folder."""
+
+    def __init__(
+        self,
+        task: Task,
+        runtime: Runtime,
+        schedule: Schedule,
+        folder: RunFolder,
+        *,
+        every_epoch: bool = False,
+    ) -> None:
+        """Set up a run.
+
+        Args:
+            task: what is trained.
+            runtime: devices and processes.
+            schedule: epochs and learning rate.
+            folder: where its files go.
+            every_epoch: save weights after every epoch, not only when the criterion improves.
+
+        Raises:
+            UserError: there are too few samples, or the batch is too small for batch norm.
+        """
+        self.task, self.runtime, self.schedule = task, runtime, schedule
+        self.folder, self.every_epoch = folder, every_epoch
+        self.position = Position(best=schedule.best)
+        self.smallest_batch = 2 * runtime.num_replicas  # batch norm needs two samples
+        if min(schedule.batch_size, task.num_samples) < self.smallest_batch:
+            raise UserError(
+                f"--batchSize {schedule.batch_size} over {task.num_samples} windows and "
+                f"{runtime.num_replicas} devices: batch norm needs at least 2 windows a device"
+            )
+        parameters = [p for m in task.modules.values() for p in m.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(
+            parameters, lr=schedule.learning_rate, amsgrad=True, fused=True
+        )
+        self.writer = _tensorboard_writer(folder.path) if runtime.is_main else None
+
+    def _resume(self) -> None:
+        """Take up the state of an interrupted run.
+
+        Raises:
+            UserError: there is none, or it was begun with other options.
+        """
+        content = checkpoint.load_torch(self.folder.resume_path)
+        if not isinstance(content, dict) or content.get("format") != RESUME_FORMAT:
+            raise UserError(f"{self.folder.resume_path}: not a file to resume from")
+        before = content["options"]
+        differing = [
+            f"--{name} {before[name]} then, {value} now"
+            for name, value in self.folder.options.items()
+            if name not in self.folder.free_on_resume and name in before and before[name] != value
+        ]
+        if differing:
+            raise UserError(f"the interrupted run had other options: {'; '.join(differing)}")
+        for name, module in self.task.modules.items():
+            state = content["modules"][name]
+            module.load_state_dict({n.removeprefix("module."): t for n, t in state.items()})
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.runtime.set_random_states(content["random_states"])
+        self.position = Position(**content["position"])
+        self.position.finished = False
+        LOG.info("going on in epoch %d after step %d", self.position.epoch, self.position.step)
+
+    def run(self, *, resume: bool) -> list[dict[str, float]]:
+        """Train to the last epoch; the models then hold the best weights that were saved.
+
+        Args:
+            resume: go on from the state in the folder.
+
+        Returns:
+            One record an epoch.
+
+        Raises:
+            Interrupted: by a signal, after the state was saved.
+            UserError: a loss is not finite, or a file cannot be written.
+        """
+        if resume:
+            self._resume()
+        with StopSignals() as signals:
+            self._save_state()
+            try:
+                while self.position.epoch <= self.schedule.epochs:
+                    self._train_epoch(signals)
+                    self._save_state()
+                    self._finish_epoch()
+            except KeyboardInterrupt:  # a second signal: whatever was saved last is what remains
+                raise Interrupted(self._how_to_go_on()) from None
+            self.position.finished = True
+            self._save_state()
+        if self.writer:
+            self.writer.close()
+        for what, name in self.position.best_files.items():
+            checkpoint.load_whole(self.task.modules[what], self.folder.path / name)
+        if self.position.best_files:
+            LOG.info("best weights: %s", ", ".join(self.position.best_files.values()))
+        return self.position.history
+
+    def _train_epoch(self, signals: StopSignals) -> None:
+        position, task = self.position, self.task
+        for module in task.modules.values():
+            module.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate(position.epoch)
+        batches = self._batches()
+        look_every = 1 if self.runtime.device.type == "cpu" else STEPS_BETWEEN_LOOKS
+        unseen: list[tuple[int, Tensor, Tensor]] = []
+        started = time.monotonic() - position.seconds
+        seen = sum(map(len, batches[: position.step]))
+        with tqdm(
+            total=task.num_samples,
+            initial=seen,
+            desc=f"epoch {position.epoch}/{self.schedule.epochs}",
+            unit=" windows",
+            leave=False,
+            disable=None if self.runtime.is_main else True,
+        ) as bar:
+            for step in range(position.step, len(batches)):
+                batch = batches[step]
+                unseen.append((step, batch, self._step(batch)))
+                bar.update(len(batch))
+                seen += len(batch)
+                if (step + 1) % look_every and step + 1 < len(batches):
+                    continue
+                self._look_at_losses(unseen)
+                unseen.clear()
+                position.step = step + 1
+                position.seconds = time.monotonic() - started
+                bar.set_postfix(loss=f"{position.loss_sum / seen:.4f}")
+                if self.runtime.any_process(signals.received):
+                    self._save_state()
+                    raise Interrupted(self._how_to_go_on())
+
+    def _step(self, batch: Tensor) -> Tensor:
+        """One optimisation step; the loss () of this process's share of the batch."""
+        world = self.runtime.world_size
+        mine = batch.tensor_split(world)[self.runtime.rank]
+        # As many parts in every process: each part's gradients are averaged over all of them.
+        parts = mine.tensor_split(math.ceil(len(batch) / world / self._part_size()))
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.runtime.device)
+        for part in parts:
+            with self.runtime.autocast():
+                loss = self.task.loss(part) * (len(part) / len(batch))
+            # Processes average their gradients: shares of the batch mean are scaled to add up.
+            (loss * world).backward()
+            total += loss.detach()
+        self.optimizer.step()
+        return total
+
+    def _part_size(self) -> int:
+        """Windows that this process computes at once."""
+        if self.schedule.micro_batch:
+            wanted = self.schedule.micro_batch
+        elif self.runtime.device.type == "cpu":
+            wanted = CPU_FRAMES_A_PART // self.task.frames
+        else:
+            wanted = self.schedule.batch_size + self.smallest_batch
+        return max(wanted, 2 * self.smallest_batch)  # so that equal parts hold two samples each
+
+    def _batches(self) -> list[Tensor]:
+        """The epoch's batches; a rest too small for batch norm joins the batch before it."""
+        order = self.schedule.order(self.position.epoch, self.task.num_samples)
+        batches = list(order.split(self.schedule.batch_size))
+        if len(batches) > 1 and len(batches[-1]) < self.smallest_batch:
+            rest = batches.pop()
+            batches[-1] = torch.cat([batches[-1], rest])
+        return batches
+
+    def _look_at_losses(self, unseen: list[tuple[int, Tensor, Tensor]]) -> None:
+        """Add up the losses of the last steps; stop the run at one that is not finite."""
+        losses = self.runtime.sum_over_processes(torch.stack([loss for *_, loss in unseen]))
+        for (step, batch, _), loss in zip(unseen, losses.tolist(), strict=True):
+            if not math.isfinite(loss):
+                sequences = self.task.sequences_of(batch)
+                shown = ", ".join(sequences[:20]) + (" ..." if len(sequences) > 20 else "")
+                raise UserError(
+                    f"the loss is {loss} in epoch {self.position.epoch}, step {step + 1}; its "
+                    f"batch holds windows of {shown}. The last good state is in "
+                    f"{self.folder.resume_path}"
+                )
+            self.position.loss_sum += loss * len(batch)
+
+    def _how_to_go_on(self) -> str:
+        command = self.folder.options["command"]
+        if not {"-r", "--resume"} & set(command.split()):
+            command += " -r"
+        return (
+            f"stopped in epoch {self.position.epoch} after step {self.position.step}; the state is "
+            f"in {self.folder.resume_path}. To go on: {command}"
+        )
+
+    def _finish_epoch(self) -> None:
+        """Evaluate, save, log, and move the position to the next epoch."""
+        position, task = self.position, self.task
+        for module in task.modules.values():
+            module.eval()
+        loss = position.loss_sum / task.num_samples
+        errors = task.evaluate() or {"criterion": 1000 * loss}
+        record = {
+            "epoch": position.epoch,
+            "learning_rate": self.schedule.rate(position.epoch),
+            "loss": loss,
+            **errors,
+            "seconds": round(position.seconds, 3),
+            "windows_per_second": round(task.num_samples / max(position.seconds, 1e-9), 1),
+        }
+        improved = errors["criterion"] < position.best
+        if improved or self.every_epoch:
+            files = self._save_weights(errors["criterion"])
+            if improved:
+                position.best, position.best_files = errors["criterion"], files
+        position.history.append(record)
+        position.epoch, position.step = position.epoch + 1, 0
+        position.loss_sum = position.seconds = 0.0
+        self._save_state()
+        self._log(record, improved=improved)
+
+    def _save_weights(self, criterion: float) -> dict[str, str]:
+        """Write the weight files of this epoch; their names by module."""
+        files = {}
+        for what, module in self.task.modules.items():
+            path = self.folder.weights_path(what, epoch=self.position.epoch, criterion=criterion)
+            if self.runtime.is_main:
+                checkpoint.save_torch(path, checkpoint.released_format(module))
+            files[what] = path.name
+        return files
+
+    def _save_state(self) -> None:
+        states = self.runtime.random_states()
+        if self.runtime.is_main:
+            checkpoint.save_torch(
+                self.folder.resume_path,
+                {
+                    "format": RESUME_FORMAT,
+                    "options": self.folder.options,
+                    "position": vars(self.position),
+                    "modules": {
+                        name: checkpoint.released_format(module)
+                        for name, module in self.task.modules.items()
+                    },
+                    "optimizer": self.optimizer.state_dict(),
+                    "random_states": states,
+                },
+            )
+        self.runtime.wait_for_all()
+
+    def _log(self, record: Mapping[str, float], *, improved: bool) -> None:
+        errors = " ".join(
+            f"{name} {value:.2f}" for name, value in record.items() if name not in _NOT_ERRORS
+        )
+        LOG.info(
+            "epoch %d/%d lr %.3g loss %.4f %s (%.0f windows/s)%s",
+            record["epoch"],
+            self.schedule.epochs,
+            record["learning_rate"],
+            record["loss"],
+            errors,
+            record["windows_per_second"],
+            " best so far, saved" if improved else "",
+        )
+        if self.writer:
+            for name, value in record.items():
+                self.writer.add_scalar(name, value, record["epoch"])
+            self.writer.flush()
+
+
+_NOT_ERRORS = {"epoch", "learning_rate", "loss", "criterion", "seconds", "windows_per_second"}
+
+
+def _tensorboard_writer(folder: Path) -> Any:
+    """A TensorBoard writer, or None where tensorboard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))

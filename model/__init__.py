@@ -1,0 +1,1 @@
+"""Networks of Masked Pose Modeling; this package imports torch only."""
