@@ -19,7 +19,7 @@ SAMPLE_FOLDER = Path(__file__).resolve().parent.parent / "dataset" / "sample"
 DEMOS: dict[str, list[str]] = {
     "trainer.py": (
         "--train 1 -k gt -f 27 -tds 2 --n_joints 17 --layers 3 --channel 64 --d_hid 128 -b 128 "
-        "-s 4 --lr 0.001 -lrd 0.9 --nepoch 8 --name demo --vis 1"
+        "-s 4 --lr 0.003 -lrd 0.8 --nepoch 8 --name demo --vis 1"
     ).split(),
 }
 # Options that may differ between an interrupted run and the one that goes on from it.
@@ -62,7 +62,7 @@ def parse(script: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
     args.command = shlex.join(["python", script, *words])
     args.pad = (args.frames - 1) // 2
     args.checkpoint = str(checkpoint_folder(script, args))
-    _check(args)
+    _check(script, args)
     return args
 
 
@@ -274,16 +274,17 @@ def _unknown_message(unknown: list[str], parser: Parser) -> str:
     return f"unknown argument {' '.join(unknown)!r}"
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(script: str, args: argparse.Namespace) -> None:
     """Checks that take more than one flag, or more than one value."""
     if args.channel % 8:
         raise UserError(f"--channel {args.channel} is not a multiple of 8, the attention heads")
-    for flag, path, needed in (
-        ("--reload 1", args.previous_dir, args.reload),
-        ("--refine_reload 1", args.previous_refine_name, args.refine_reload),
+    for flag, path_flag in (
+        ("reload", "previous_dir"),
+        ("MAEreload", "MAEcp" if script == "pretrainer.py" else "previous_dir"),
+        ("refine_reload", "previous_refine_name"),
     ):
-        if needed and not path:
-            raise UserError(f"{flag} needs a path: --previous_dir or --previous_refine_name")
+        if getattr(args, flag) and not getattr(args, path_flag):
+            raise UserError(f"--{flag} 1 needs a path: --{path_flag}")
     if predictions := args.save_predictions:
         if not predictions.endswith(".npz"):
             raise UserError(f"--save_predictions {predictions}: the name must end in .npz")

@@ -116,10 +116,8 @@ def _side(joint: int, skeleton: Skeleton) -> str:
 
 def _same_limits(axes: Sequence[Any]) -> None:
     """Give axes of the same pose one scale, so that front and side can be compared."""
-    heights = [axis.get_ylim() for axis in axes]
-    low, high = max(h[0] for h in heights), min(h[1] for h in heights)
-    half = (low - high) / 2
-    for axis in axes:
-        centre = sum(axis.get_xlim()) / 2
-        axis.set_xlim(centre - half, centre + half)
-        axis.set_ylim(low, high)
+    spans = [(axis, axis.get_xlim(), axis.get_ylim()) for axis in axes]
+    half = max(abs(high - low) for _, *limits in spans for low, high in limits) / 2
+    for axis, x, y in spans:
+        axis.set_xlim(sum(x) / 2 - half, sum(x) / 2 + half)
+        axis.set_ylim(sum(y) / 2 + half, sum(y) / 2 - half)

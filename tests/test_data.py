@@ -1,0 +1,223 @@
+"""Windows, the pose store and the Human3.6M loader."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import SAMPLE
+
+from common import h36m, pose_ops
+from common.errors import UserError
+from common.windows import WindowIndex, WindowRule
+
+OFFSETS = torch.tensor([0, 5, 6, 20])
+
+
+def naive_windows(offsets, rule):
+    """Every window one by one, as the specification words it: (frames, mirrored)."""
+    half = (rule.frames - 1) // 2
+    for reverse in (False, True) if rule.reverse else (False,):
+        for mirror in (False, True) if rule.mirror else (False,):
+            for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+                for centre in range(start, end, rule.stride):
+                    steps = [k * rule.frame_step for k in range(-half, half + 1)]
+                    frames = [min(max(centre + k, start), end - 1) for k in steps]
+                    yield (frames[::-1] if reverse else frames), mirror
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        WindowRule(9),
+        WindowRule(27, frame_step=2),
+        WindowRule(9, stride=3, mirror=True),
+        WindowRule(1, mirror=True, reverse=True),
+        WindowRule(9, frame_step=2, stride=2, mirror=True, reverse=True),
+    ],
+)
+def test_windows_are_those_of_the_specification(rule):
+    index = WindowIndex(OFFSETS, rule)
+    want = list(naive_windows(OFFSETS, rule))
+    assert len(index) == len(want)
+    for sample, (frames, mirrored) in enumerate(want):
+        windows = index.windows(torch.tensor([sample]))
+        assert windows.frames[0].tolist() == frames
+        assert (windows.num_plain == 0) == mirrored
+    batch = torch.randperm(len(index), generator=torch.Generator().manual_seed(0))
+    windows = index.windows(batch)
+    together = [(f, i >= windows.num_plain) for i, f in enumerate(windows.frames.tolist())]
+    assert sorted(together) == sorted(want)
+
+
+def test_a_window_never_leaves_its_sequence():
+    index = WindowIndex(OFFSETS, WindowRule(243, frame_step=2, mirror=True))
+    windows = index.windows(torch.arange(len(index)))
+    sequence_of_frame = torch.searchsorted(OFFSETS, windows.frames, right=True) - 1
+    assert torch.equal(sequence_of_frame, windows.sequences[:, None].expand_as(sequence_of_frame))
+
+
+@pytest.fixture(scope="module")
+def files():
+    return h36m.H36MFiles.read(str(SAMPLE) + "/", "gt")
+
+
+def test_mirrored_windows_of_the_store(files):
+    store = files.store(["S9"], num_joints=17)
+    index = WindowIndex(store.offsets, WindowRule(9, mirror=True))
+    samples = torch.tensor([3, 3 + len(index) // 2])
+    windows = index.windows(samples)
+    for poses in (store.window_2d(windows), store.window_3d(windows), store.centre_3d(windows)):
+        assert torch.equal(poses[1], pose_ops.mirror_pose(poses[0]))
+    cameras = store.window_cameras(windows)
+    assert torch.equal(cameras[1], pose_ops.mirror_camera(cameras[0]))
+    assert torch.equal(cameras[0], store.cameras[0])
+    assert torch.equal(store.centre_2d(windows)[:, 0], store.window_2d(windows)[:, 4])
+
+
+def test_sixteen_joints_are_the_seventeen_without_the_ninth(files):
+    all_joints = files.store(["S11"], num_joints=17)
+    fewer = files.store(["S11"], num_joints=16)
+    kept = [j for j in range(17) if j != 9]
+    assert torch.equal(fewer.pose_2d, all_joints.pose_2d[:, kept])
+    torch.testing.assert_close(fewer.pose_3d, all_joints.pose_3d[:, kept])
+
+
+def test_downsampling_keeps_every_nth_frame(files):
+    full, thin = (files.store(["S9"], num_joints=17, downsample=n) for n in (1, 3))
+    for a, b in zip(full.sequence_slices(), thin.sequence_slices(), strict=True):
+        assert torch.equal(full.pose_2d[a][::3], thin.pose_2d[b])
+
+
+def test_a_subset_is_a_run_of_frames_that_all_cameras_share_and_that_repeats(files):
+    full = files.store(["S1"], num_joints=17)
+    part, again = (files.store(["S1"], num_joints=17, subset=0.25) for _ in range(2))
+    assert torch.equal(part.pose_3d, again.pose_3d)
+    assert len(set(part.first_frames)) == 1
+    first, frames = part.first_frames[0], part.sequence_slices()[0]
+    assert frames.stop == pytest.approx(full.sequence_slices()[0].stop / 4, abs=1)
+    assert torch.equal(part.pose_2d[frames], full.pose_2d[first : first + frames.stop])
+
+
+def test_actions_are_chosen_by_prefix(files):
+    store = files.store(["S9"], num_joints=17, actions=["Dan"])
+    assert {name.action for name in store.names} == {"Dancing"}
+    with pytest.raises(UserError, match="starts with 'Xy'; there are Climbing, Dancing"):
+        files.store(["S9"], num_joints=17, actions=["Xy"])
+
+
+def test_pixels_can_stay(files):
+    store = files.store(["S9"], num_joints=17, pixels=True)
+    assert store.pose_2d.max() > 100
+
+
+def test_head_cuts_whole_store(files):
+    store = files.store(["S9"], num_joints=17)
+    head = store.head(700)
+    assert head.num_frames == 700
+    assert head.offsets.tolist() == [0, 600, 700]
+    assert len(head.names) == len(head.cameras) == len(head.first_frames) == 2
+    assert torch.equal(head.pose_2d, store.pose_2d[:700])
+
+
+class Copy:
+    """A copy of the sample data that a test may spoil."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ("data_3d_h36m.npz", "data_2d_h36m_gt.npz"):
+            shutil.copy(SAMPLE / name, folder)
+        self.world = np.load(folder / "data_3d_h36m.npz", allow_pickle=True)["positions_3d"].item()
+        self.screen = np.load(folder / "data_2d_h36m_gt.npz", allow_pickle=True)[
+            "positions_2d"
+        ].item()
+
+    def store(self, *subjects, **options):
+        np.savez(self.folder / "data_3d_h36m.npz", positions_3d=self.world)
+        np.savez(self.folder / "data_2d_h36m_gt.npz", positions_2d=self.screen)
+        files = h36m.H36MFiles.read(str(self.folder), "gt")
+        return files.store(subjects or ["S9"], **{"num_joints": 17, **options})
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return Copy(tmp_path)
+
+
+def test_longer_2d_is_cut(copy):
+    copy.screen["S9"]["Dancing"] = [
+        np.concatenate([view, view[-5:]]) for view in copy.screen["S9"]["Dancing"]
+    ]
+    assert copy.store().offsets.diff().tolist() == [600] * 4 + [380] * 4
+
+
+def test_shorter_2d_is_an_error(copy):
+    copy.screen["S9"]["Dancing"][2] = copy.screen["S9"]["Dancing"][2][:-1]
+    with pytest.raises(UserError, match="S9 Dancing camera 2 has 379 frames, fewer .*380"):
+        copy.store()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_bad_2d_numbers_are_located(copy, value):
+    copy.screen["S9"]["Dancing"][1][123, 4, 0] = value
+    with pytest.raises(UserError, match="2d.*S9 Dancing camera 1, frame 123"):
+        copy.store()
+
+
+def test_bad_3d_numbers_are_located_in_the_frames_of_the_file(copy):
+    copy.world["S9"]["Dancing"][120, 3, 1] = np.nan
+    with pytest.raises(UserError, match="3d.*S9 Dancing camera 0, frame 120"):
+        copy.store(downsample=2)
+
+
+def test_an_action_without_2d_is_left_out(copy):
+    del copy.screen["S9"]["Dancing"]
+    assert {name.action for name in copy.store().names} == {"Climbing"}
+
+
+def test_a_subject_without_poses_is_an_error(copy):
+    del copy.screen["S9"]
+    with pytest.raises(UserError, match="holds no subject S9"):
+        copy.store()
+
+
+def test_nothing_left_is_an_error(copy):
+    copy.screen["S9"] = {}
+    with pytest.raises(UserError, match="no sequences"):
+        copy.store()
+
+
+@pytest.mark.parametrize("joints", [15, 18])
+def test_another_joint_count_is_an_error(copy, joints):
+    copy.screen["S9"]["Climbing"][0] = np.zeros((600, joints, 2), np.float32)
+    with pytest.raises(UserError, match=rf"S9 Climbing camera 0 has shape \(600, {joints}, 2\)"):
+        copy.store()
+
+
+def test_sixteen_joint_keypoints_serve_sixteen_joints_only(copy):
+    copy.screen["S9"]["Climbing"] = [v[:, :16] for v in copy.screen["S9"]["Climbing"]]
+    copy.screen["S9"]["Dancing"] = [v[:, :16] for v in copy.screen["S9"]["Dancing"]]
+    assert copy.store(num_joints=16).num_joints == 16
+    with pytest.raises(UserError, match="has 16 joints, --n_joints says 17"):
+        copy.store(num_joints=17)
+
+
+def test_3d_poses_that_are_not_poses(copy):
+    copy.world["S9"]["Climbing"] = np.zeros((600, 17, 3), np.float32)
+    with pytest.raises(UserError, match=r"S9 Climbing has shape \(600, 17, 3\)"):
+        copy.store()
+    copy.world["S9"]["Climbing"] = "poses"
+    with pytest.raises(UserError, match=r"S9 Climbing has shape \(\)"):
+        copy.store()
+
+
+def test_a_subject_of_the_users_own_needs_cameras(copy):
+    copy.world["Ann"], copy.screen["Ann"] = copy.world["S9"], copy.screen["S9"]
+    with pytest.raises(UserError, match="no cameras are known for subject Ann"):
+        copy.store("Ann")
+    text = (SAMPLE.parent / h36m.CAMERA_FILE).read_text().replace('"S9"', '"Ann"')
+    (copy.folder / h36m.CAMERA_FILE).write_text(text)
+    assert copy.store("Ann").num_frames == 3920
+    (copy.folder / h36m.CAMERA_FILE).write_text("{}")
+    with pytest.raises(UserError, match="not a camera file"):
+        copy.store("Ann")

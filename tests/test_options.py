@@ -1,0 +1,136 @@
+"""The command line is a contract: names, short forms, types and defaults of SPEC section 1."""
+
+import pytest
+
+from common import options
+from common.errors import UserError
+
+INFINITE = float("inf")
+PUBLISHED = {
+    # flags: (destination, default, a value as text, the value)
+    "--layers": ("layers", 3, "4", 4),
+    "--channel": ("channel", 256, "64", 64),
+    "--d_hid": ("d_hid", 512, "128", 128),
+    "--dataset": ("dataset", "h36m", "h36m,3dhp", "h36m,3dhp"),
+    "-k --keypoints": ("keypoints", "cpn_ft_h36m_dbb", "gt", "gt"),
+    "--data_augmentation": ("data_augmentation", True, "false", False),
+    "--reverse_augmentation": ("reverse_augmentation", False, "1", True),
+    "--test_augmentation": ("test_augmentation", False, "True", True),
+    "--crop_uv": ("crop_uv", 0, "1", 1),
+    "--root_path": ("root_path", "./dataset/", "x", "x"),
+    "-a --actions": ("actions", "*", "Walk,Eat", "Walk,Eat"),
+    "--downsample": ("downsample", 1, "2", 2),
+    "--subset": ("subset", 1.0, "0.5", 0.5),
+    "-s --stride": ("stride", 1, "3", 3),
+    "--gpu": ("gpu", [0, 1], "2,3", [2, 3]),
+    "--train": ("train", 0, "1", 1),
+    "--test": ("test", 1, "0", 0),
+    "--nepoch": ("nepoch", 50, "3", 3),
+    "-b --batchSize": ("batchSize", 160, "1024", 1024),
+    "--lr": ("lr", 1e-3, "0.0007", 0.0007),
+    "-lrd --lr_decay": ("lr_decay", 0.95, "0.97", 0.97),
+    "--lr_decay_large": ("lr_decay_large", 0.5, "0.4", 0.4),
+    "--large_decay_epoch": ("large_decay_epoch", 60, "5", 5),
+    "--lr_refine": ("lr_refine", 1e-5, "0.1", 0.1),
+    "--workers": ("workers", 8, "0", 0),
+    "-f --frames": ("frames", 243, "351", 351),
+    "--pad": ("pad", 121, "7", 121),
+    "--refine_reload": ("refine_reload", 0, None, None),
+    "--previous_refine_name": ("previous_refine_name", "", "x.pth", "x.pth"),
+    "--reload": ("reload", 0, None, None),
+    "--previous_dir": ("previous_dir", "", "x.pth", "x.pth"),
+    "--MAEreload": ("MAEreload", 0, None, None),
+    "--MAEcp": ("MAEcp", "", "x.pth", "x.pth"),
+    "-c --checkpoint": ("checkpoint", "checkpoint/finetune_test_f243_t0.80", None, None),
+    "--n_joints": ("n_joints", 16, "17", 17),
+    "--out_all": ("out_all", 1, "0", 0),
+    "--in_channels": ("in_channels", 2, "2", 2),
+    "--out_channels": ("out_channels", 3, "3", 3),
+    "-previous_best_threshold": ("previous_best_threshold", INFINITE, "40.5", 40.5),
+    "-previous_name": ("previous_name", "", "x", "x"),
+    "--manualSeed": ("manualSeed", 1, "5", 5),
+    "-tmr --temporal_mask_rate": ("temporal_mask_rate", 0.8, "0.6", 0.6),
+    "-smn --spatial_mask_num": ("spatial_mask_num", 2, "5", 5),
+    "-tds --t_downsample": ("t_downsample", 1, "2", 2),
+    "--dim": ("dim", 2, "3", 3),
+    "--vis": ("vis", 0, "1", 1),
+    "--frozen": ("frozen", 0, "1", 1),
+    "--model": ("model", "", "MAE", "MAE"),
+    "--debug": ("debug", 0, "1", 1),
+    "--name": ("name", "", "task", "task"),
+    "--onlylift": ("onlylift", 0, "1", 1),
+    "--comp3d": ("comp3d", 0, "1", 1),
+    "--comp2dlift": ("comp2dlift", 0, "1", 1),
+    "--poseaug": ("poseaug", 0, "1", 1),
+    "--ba_range_m": ("ba_range_m", 0.155, "0.2", 0.2),
+    "--ba_range_w": ("ba_range_w", 0.125, "0.2", 0.2),
+    "--blr_tanhlimit": ("blr_tanhlimit", 0.15, "0.2", 0.2),
+    "--blr_limit": ("blr_limit", 0.1, "0.2", 0.2),
+    "--mask_manner3D": ("mask_manner3D", "0,1,2,3,6", "0", "0"),
+    "--mask_manner2D": ("mask_manner2D", "0,1,2,3,9", "2", "2"),
+}
+
+
+@pytest.mark.parametrize("flags", PUBLISHED)
+def test_published_flags(flags):
+    destination, default, text, value = PUBLISHED[flags]
+    assert vars(options.parse("trainer.py", []))[destination] == default
+    for flag in flags.split() if text is not None else ():
+        assert vars(options.parse("trainer.py", [flag, text]))[destination] == value
+
+
+@pytest.mark.parametrize("flag", ["--refine", "--MAE", "-r", "--resume"])
+def test_published_switches(flag):
+    destination = {"-r": "resume"}.get(flag, flag.lstrip("-"))
+    assert vars(options.parse("trainer.py", []))[destination] is False
+    assert vars(options.parse("trainer.py", [flag]))[destination] is True
+
+
+@pytest.mark.parametrize("text", ["True", "true", "1", "False", "false", "0"])
+def test_booleans_mean_what_they_say(text):
+    args = options.parse("trainer.py", ["--data_augmentation", text])
+    assert args.data_augmentation is (text in ("True", "true", "1"))
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("-f 243 k gt", "unknown argument 'k gt'; '-k gt' is meant"),
+        ("-f 100", "choose from 1, 9, 27, 81, 243, 351"),
+        ("--n_joints 18", "choose from 16, 17"),
+        ("--data_augmentation maybe", "neither True nor False"),
+        ("--channel 250", "--channel 250 is not a multiple of 8"),
+        ("--lr -1", "is not a number above 0"),
+        ("--nepoch zero", "invalid"),
+        ("--subset 0", "above 0 and at most 1"),
+        ("-tmr 1", "from 0 to below 1"),
+        ("--gpu a", "not a comma list"),
+        ("--batch 5", "unknown argument '--batch 5'"),
+        ("--reload 1", "--reload 1 needs a path"),
+        ("--MAEreload 1", "--MAEreload 1 needs a path"),
+        ("--save_predictions x.csv", "must end in .npz"),
+        ("--save_predictions no/such/x.npz", "no such folder"),
+        ("--train 1 --name a/b", "holds no slash"),
+    ],
+)
+def test_mistakes(words, complaint):
+    with pytest.raises(UserError) as raised:
+        options.parse("trainer.py", words.split())
+    assert complaint in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_demo_only_presets_flags():
+    demo = options.parse("trainer.py", ["--demo", "--nepoch", "2"])
+    assert demo.nepoch == 2  # the user's own flags win
+    words = demo.command.split()[2:]
+    again = options.parse("trainer.py", words)
+    assert vars(again) | {"demo": True} == vars(demo)
+
+
+def test_the_folder_of_a_run():
+    args = options.parse("trainer.py", "--train 1 --name task -f 27 -tmr 0.6".split())
+    assert args.checkpoint == "checkpoint/finetune_task_f27_t0.60"
+    assert options.parse("trainer.py", ["--name", "task"]).checkpoint.endswith("_test_f243_t0.80")
+    args = options.parse("pretrainer.py", "--train 1 --name task --MAE".split())
+    assert args.checkpoint == "checkpoint/pretrain_task_f243_t0.80"

@@ -1,0 +1,302 @@
+"""Data files and checkpoints run nothing, whatever they hold; files are written whole or not."""
+
+import errno
+import io
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from conftest import GOLDEN, ROOT, SAMPLE, filled
+from torch import nn
+
+from common import checkpoint, safe_npz
+from common.errors import UserError
+from model.lifter import PoseLifter
+
+
+def npz(path, pickled: bytes, entry="positions_3d"):
+    """An .npz file whose one entry is an object array with these pickle bytes."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|O", "fortran_order": False, "shape": ()}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{entry}.npy", header.getvalue() + pickled)
+    return path
+
+
+class Calls:
+    """Pickles as a call."""
+
+    def __init__(self, function, *args):
+        self.call = (function, args)
+
+    def __reduce__(self):
+        return self.call
+
+
+def hostile_pickles(victim):
+    """Real payloads: each would make the file `victim` if anything in it ran."""
+    touch = f"open({str(victim)!r}, 'w').close()"
+    yield "system", pickle.dumps(Calls(os.system, f"touch {victim}"))
+    yield "exec", pickle.dumps(Calls(exec, touch))
+    yield (
+        "eval in a dict",
+        pickle.dumps({"S1": {"Walk": Calls(eval, f"open({str(victim)!r}, 'w')")}}),
+    )
+    yield "python 2 system", b"cos\nsystem\n(S'touch " + str(victim).encode() + b"'\ntR."
+    yield "getattr", pickle.dumps(Calls(getattr, "text", "upper"))
+    yield "numpy function", b"cnumpy\nsave\n(S'" + str(victim).encode() + b"'\nI1\ntR."
+    yield (
+        "numpy.testing",
+        (b"cnumpy.testing._private.utils\nrunstring\n(S" + repr(touch).encode() + b"\n(dtR."),
+    )
+    yield "old instance", b"(ios\nsystem\n."
+    yield "persistent id", b"Pvictim\n."
+    yield "extension code", b"\x82\x01."
+    yield "array type called", b"cnumpy\nndarray\n(I3\ntR."
+    yield "state of the reader", b"cnumpy\ndtype\n}S'_function'\nNsb."
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_hostile_data_files(number, tmp_path):
+    victim = tmp_path / "victim"
+    name, payload = list(hostile_pickles(victim))[number]
+    with pytest.raises(UserError) as raised:
+        safe_npz.load_npz(npz(tmp_path / "data.npz", payload))
+    assert "\n" not in str(raised.value), name
+    assert not victim.exists(), name
+    # The payload is a real one: an ordinary unpickler runs most of them.
+    if name in ("system", "exec", "eval in a dict", "python 2 system"):
+        pickle.loads(payload)
+        assert victim.exists(), name
+
+
+def test_the_reader_admits_its_next_file_after_a_hostile_one(tmp_path):
+    for _, payload in hostile_pickles(tmp_path / "victim"):
+        with pytest.raises(UserError):
+            safe_npz.load_npz(npz(tmp_path / "data.npz", payload))
+    assert safe_npz.load_npz(SAMPLE / "data_3d_h36m.npz")["positions_3d"]["S9"]
+
+
+def test_structured_and_object_dtypes_are_refused(tmp_path):
+    structured = np.zeros(2, dtype=[("a", "f4"), ("b", "O")])
+    with pytest.raises(UserError, match="structured"):
+        safe_npz.load_npz(npz(tmp_path / "data.npz", pickle.dumps({"a": structured})))
+    from_bytes = (
+        b"cnumpy.core.numeric\n_frombuffer\n(C\x08"
+        + b"\x01" * 8
+        + b"cnumpy\ndtype\n(S'O'\ntR(I1\ntS'C'\ntR."
+    )
+    with pytest.raises(UserError, match="object array made from bytes"):
+        safe_npz.load_npz(npz(tmp_path / "data.npz", from_bytes))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("core", ["numpy.core", "numpy._core"])
+def test_dictionaries_of_arrays_are_read(tmp_path, protocol, core):
+    content = OrderedDict(
+        S1={"Walking 1": [np.arange(12, dtype=">f4").reshape(2, 3, 2), np.float64(2.5)]},
+        fortran=np.asfortranarray(np.arange(6).reshape(2, 3)),
+        meta=("h36m", 17, None, True, b"raw", {1, 2}),
+        objects=np.array([[np.ones(2), "a"], [None, 3]], dtype=object),
+    )
+    payload = pickle.dumps(content, protocol=protocol)
+    for old in (b"numpy._core", b"numpy.core"):
+        if protocol < 4:  # later protocols store the length of the name
+            payload = payload.replace(old, core.encode())
+    read = safe_npz.load_npz(npz(tmp_path / "data.npz", payload))["positions_3d"]
+    np.testing.assert_array_equal(read["S1"]["Walking 1"][0], content["S1"]["Walking 1"][0])
+    assert read["S1"]["Walking 1"][1] == 2.5
+    np.testing.assert_array_equal(read["fortran"], content["fortran"])
+    assert read["meta"] == content["meta"]
+    assert read["objects"][0][1] == "a" and read["objects"][1] == [None, 3]
+
+
+def test_a_python_2_pickle_is_read(tmp_path):
+    # pickle.dumps({'S1': numpy.array([1.5, 2.5], dtype='f4')}, 2) as Python 2 and NumPy 1 write it
+    payload = (
+        b"\x80\x02}q\x01U\x02S1q\x02cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04"
+        b"K\x00\x85U\x01b\x87Rq\x05(K\x01K\x02\x85cnumpy\ndtype\nq\x06U\x02f4K\x00K\x01\x87Rq\x07"
+        b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+        b"U\x08\x00\x00\xc0?\x00\x00 @tbs."
+    )
+    read = safe_npz.load_npz(npz(tmp_path / "data.npz", payload))
+    np.testing.assert_array_equal(read["positions_3d"]["S1"], np.array([1.5, 2.5], "f4"))
+
+
+def test_a_small_file_cannot_unfold_into_a_huge_object(tmp_path):
+    nested = ["x"]
+    for _ in range(60):
+        nested = [nested, nested]
+    read = safe_npz.load_npz(npz(tmp_path / "data.npz", pickle.dumps(nested)))
+    assert read["positions_3d"][0] is read["positions_3d"][1]
+
+
+def test_plain_arrays_are_read(tmp_path):
+    array = np.random.default_rng(0).normal(size=(4, 3))
+    np.savez_compressed(
+        tmp_path / "data.npz", a=array, b=np.array("text"), c=np.asfortranarray(array)
+    )
+    read = safe_npz.load_npz(tmp_path / "data.npz")
+    np.testing.assert_array_equal(read["a"], array)
+    np.testing.assert_array_equal(read["c"], array)
+    assert str(read["b"]) == "text"
+
+
+@pytest.mark.parametrize("kind", ["cut", "garbage", "flipped", "picture", "directory", "missing"])
+def test_damaged_data_files(tmp_path, kind):
+    path, whole = tmp_path / "data.npz", (SAMPLE / "data_test_3dhp.npz").read_bytes()
+    if kind == "directory":
+        path.mkdir()
+    elif kind != "missing":
+        damaged = {
+            "cut": whole[: len(whole) // 2],
+            "garbage": os.urandom(1000),
+            "flipped": whole[:5000] + bytes([whole[5000] ^ 255]) + whole[5001:],
+            "picture": b"\x89PNG\r\n\x1a\n" + bytes(100),
+        }
+        path.write_bytes(damaged[kind])
+    with pytest.raises(UserError) as raised:
+        safe_npz.load_npz(path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+# ---- checkpoints
+
+
+def tiny_lifter(**sizes) -> PoseLifter:
+    base = {"frames": 9, "num_joints": 17, "layers": 2, "width": 16, "hidden_width": 8}
+    return PoseLifter(**{**base, **sizes})
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_pos"])
+def test_released_files_load_flat_or_wrapped(tmp_path, prefix, wrapper):
+    model, copy = filled(tiny_lifter()), tiny_lifter()
+    state = {prefix + name: t for name, t in model.state_dict().items()}
+    torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "x.pth")
+    checkpoint.load_whole(copy, tmp_path / "x.pth")
+    for name, tensor in copy.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name])
+
+
+def test_saved_weights_are_in_the_released_format(tmp_path):
+    model = tiny_lifter()
+    checkpoint.save_torch(tmp_path / "x.pth", checkpoint.released_format(model))
+    state = torch.load(tmp_path / "x.pth", weights_only=True)
+    assert list(state) == [f"module.{name}" for name in model.state_dict()]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "complaint"),
+    [
+        ({"layers": 3}, "checkpoint holds 2 layers, --layers says 3"),
+        ({"layers": 1}, "checkpoint holds 2 layers, --layers says 1"),
+        ({"frames": 27}, "checkpoint holds 9 frames, --frames says 27"),
+        ({"num_joints": 16}, "checkpoint holds 17 joints, --n_joints says 16"),
+        ({"width": 32}, "checkpoint holds 16 channels, --channel says 32"),
+        ({"hidden_width": 16}, "checkpoint holds 8 feed-forward channels, --d_hid says 16"),
+    ],
+)
+def test_a_model_of_another_size_is_told_in_flags(tmp_path, sizes, complaint):
+    checkpoint.save_torch(tmp_path / "x.pth", checkpoint.released_format(tiny_lifter()))
+    with pytest.raises(UserError, match=complaint):
+        checkpoint.load_whole(tiny_lifter(**sizes), tmp_path / "x.pth")
+
+
+def test_a_whole_load_names_what_does_not_fit(tmp_path):
+    state = checkpoint.released_format(tiny_lifter())
+    del state["module.fcn.1.bias"]
+    state["module.extra"] = torch.zeros(3)
+    state["module.fcn_1.1.bias"] = torch.zeros(7)
+    checkpoint.save_torch(tmp_path / "x.pth", state)
+    with pytest.raises(UserError) as raised:
+        checkpoint.load_whole(tiny_lifter(), tmp_path / "x.pth")
+    text = str(raised.value)
+    assert "1 missing: fcn.1.bias" in text
+    assert "1 unexpected: extra" in text
+    assert "1 of another shape: fcn_1.1.bias 7 for 51" in text
+
+
+def test_a_partial_load_reports_and_fails_when_nothing_matches(tmp_path):
+    pre_trained = nn.Module()
+    pre_trained.encoder2d = filled(tiny_lifter()).encoder2d
+    pre_trained.other = nn.Linear(3, 3)
+    checkpoint.save_torch(tmp_path / "x.pth", checkpoint.released_format(pre_trained))
+    model = tiny_lifter()
+    report = checkpoint.load_matching(model, tmp_path / "x.pth")
+    assert f"7 of the model's {len(model.state_dict())} tensors" in report
+    assert "encoder2d 7/7" in report and "fcn 0/7" in report and "2 of the file's left" in report
+    assert torch.equal(model.encoder2d.fc_1.weight, pre_trained.encoder2d.fc_1.weight)
+    checkpoint.save_torch(tmp_path / "y.pth", {"module.other.weight": torch.zeros(3)})
+    with pytest.raises(UserError, match="none of its 1 tensors fits"):
+        checkpoint.load_matching(model, tmp_path / "y.pth")
+
+
+@pytest.mark.parametrize("kind", ["directory", "missing", "picture", "cut", "no state", "empty"])
+def test_files_that_are_no_checkpoints(tmp_path, kind):
+    path, whole = tmp_path / "x.pth", (GOLDEN / "ckpt" / "small_lift.pth").read_bytes()
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "no state":
+        torch.save([1, 2], path)
+    elif kind != "missing":
+        damaged = {"picture": b"\x89PNG\r\n\x1a\n" + bytes(99), "cut": whole[:99999], "empty": b""}
+        path.write_bytes(damaged[kind])
+    with pytest.raises(UserError) as raised:
+        checkpoint.load_whole(tiny_lifter(), path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_hostile_checkpoint_runs_nothing(tmp_path):
+    victim = tmp_path / "victim"
+    torch.save({"module.x": Calls(os.system, f"touch {victim}")}, tmp_path / "x.pth")
+    (tmp_path / "y.pth").write_bytes(pickle.dumps(Calls(os.system, f"touch {victim}")))
+    for name in ("x.pth", "y.pth"):
+        with pytest.raises(UserError) as raised:
+            checkpoint.load_whole(tiny_lifter(), tmp_path / name)
+        assert "\n" not in str(raised.value)
+    assert not victim.exists()
+    torch.load(tmp_path / "x.pth", weights_only=False)  # the payload is a real one
+    assert victim.exists()
+
+
+# ---- whole files
+
+
+def test_a_full_disk_leaves_the_previous_file(tmp_path, monkeypatch):
+    path = tmp_path / "resume.pth"
+    checkpoint.write_atomically(path, b"before")
+
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(UserError, match="the disk is full; the file that was there is intact"):
+        checkpoint.write_atomically(path, b"after")
+    assert path.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["resume.pth"]
+
+
+def test_a_write_that_dies_half_way_leaves_the_previous_file(tmp_path):
+    path = tmp_path / "file"
+    checkpoint.write_atomically(path, b"before" * 1000)
+    # A process limited to files of 4096 bytes: the kernel refuses the rest, as on a full disk.
+    code = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from pathlib import Path; from common import checkpoint\n"
+        f"checkpoint.write_atomically(Path({str(path)!r}), bytes(100_000))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "cannot write" in done.stderr and "is intact" in done.stderr
+    assert path.read_bytes() == b"before" * 1000
