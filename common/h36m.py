@@ -215,7 +215,7 @@ class H36MFiles:
                     f"no cameras are known for subject {subject}: put a {CAMERA_FILE} that names "
                     f"it beside {self.path_3d} (format: dataset/README.md)"
                 )
-        self._check_actions(subjects, actions)
+        self._check_actions(actions)
         for subject in subjects:
             for action, world in self.poses_3d[subject].items():
                 if actions is not None and not action.startswith(tuple(actions)):
@@ -235,13 +235,13 @@ class H36MFiles:
                 for camera, screen in enumerate(views):
                     yield SequenceName(subject, action, camera), world, screen
 
-    def _check_actions(self, subjects: Sequence[str], actions: Sequence[str] | None) -> None:
-        known = {action for subject in subjects for action in self.poses_3d[subject]}
+    def _check_actions(self, actions: Sequence[str] | None) -> None:
+        known = {action for poses in self.poses_3d.values() for action in poses}
         for prefix in actions or ():
             if not any(action.startswith(prefix) for action in known):
                 raise UserError(
-                    f"--actions: no action of {', '.join(subjects)} starts with {prefix!r}; there "
-                    f"are {', '.join(sorted(known))}"
+                    f"--actions: no action starts with {prefix!r}; {self.path_3d} holds "
+                    f"{', '.join(sorted(known))}"
                 )
 
     def _checked_3d(self, subject: str, action: str, world: Any) -> np.ndarray:

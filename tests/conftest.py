@@ -1,8 +1,10 @@
 """What several test files use: paths, small runs of the scripts, golden weights."""
 
+import multiprocessing
 import os
-import subprocess
+import runpy
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,20 +22,42 @@ TINY = (
 ).split()
 
 
+# Each run of a script is a process of its own, forked from a server that has imported torch.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["torch", "torch._dynamo", "torch.utils.tensorboard"])
+
+
+def run_as_main(path: Path, words: list[str], folder: Path, environment: dict[str, str]) -> None:
+    """In a process of its own: become `python path words` in a folder."""
+    os.chdir(folder)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(f".{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.environ.update(environment)
+    sys.argv = [str(path), *words]
+    sys.path.insert(0, str(path.parent))
+    runpy.run_path(str(path), run_name="__main__")
+
+
+@dataclass
+class Done:
+    """What a script printed."""
+
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture
 def script(tmp_path):
-    """Run an entry script as a user would, in a folder of its own: `script(name, *words)`."""
+    """Run an entry script in a folder of its own: `script("trainer.py", *words)`."""
 
-    def run(name: str, *words: object, expect: int = 0, env=None) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            [sys.executable, ROOT / name, *map(str, words)],
-            cwd=tmp_path,
-            env={**os.environ, **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    def run(name: str, *words: object, expect: int = 0, **environment: str) -> Done:
+        arguments = (ROOT / name, [*map(str, words)], tmp_path, environment)
+        process = PROCESSES.Process(target=run_as_main, args=arguments)
+        process.start()
+        process.join(300)
+        process.kill()
+        done = Done(*((tmp_path / name).read_text() for name in (".stdout", ".stderr")))
+        assert process.exitcode == expect, f"{process.exitcode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stdout + done.stderr
         assert "Warning" not in done.stdout + done.stderr
         return done

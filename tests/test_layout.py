@@ -45,7 +45,7 @@ def imports(path):
             yield from known or [node.module]
 
 
-@pytest.mark.parametrize(("module", "path"), sources(), ids=lambda value: str(value))
+@pytest.mark.parametrize(("module", "path"), list(sources()), ids=str)
 def test_imports_run_downward(module, path):
     assert module in LAYER_OF, f"{module} has no layer yet"
     for imported in imports(path):
