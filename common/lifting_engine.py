@@ -77,17 +77,27 @@ class Lifting:
         mine = torch.arange(len(index)).tensor_split(self.runtime.world_size)[self.runtime.rank]
         with torch.inference_mode():
             for samples in mine.split(batch_size):
-                windows = index.windows(samples).to(store.device)
+                windows = index.windows(samples)
                 with self.runtime.autocast():
-                    centre = self._centres(store.window_2d(windows), flip=flip).float()
+                    centre = self._centres(store, windows, flip=flip)
                     if self.refiner is not None:
-                        centre = self.refined(centre, store, windows).float()
-                predicted[windows.centres] = with_zero_root(centre).squeeze(1)
+                        centre = self.refined(centre, store, windows.to(store.device))
+                place = windows.centres.to(store.device)
+                predicted[place] = with_zero_root(centre.float()).squeeze(1)
         return self.runtime.sum_over_processes(predicted)
 
-    def _centres(self, pose_2d: Tensor, *, flip: bool) -> Tensor:
+    def _centres(self, store: PoseStore, windows: Windows, *, flip: bool) -> Tensor:
+        """Centre poses (B, 1, J, 3) of windows that are on the CPU."""
+        if isinstance(self.lifter, nn.DataParallel):  # it can only split whole windows
+            pose_2d, frames = store.window_2d(windows.to(store.device)), None
+        else:
+            frames = windows.frames
+            first, last = int(frames.min()), int(frames.max())
+            pose_2d = store.pose_2d[None, first : last + 1]
+            frames = (frames - first).to(store.device, non_blocking=True)
+
         def centres(poses: Tensor) -> Tensor:
-            return self.lifter(poses, with_sequence=False)[0]
+            return self.lifter(poses, frames, with_sequence=False)[0]
 
         return predict_with_flip(centres, pose_2d) if flip else centres(pose_2d)
 

@@ -172,6 +172,7 @@ def start(*, gpus: Sequence[int], seed: int, precision: str) -> Runtime:
         _tell_slow_precision(precision)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     random.seed(seed + rank)
     np.random.seed((seed + rank) % 2**32)
     torch.manual_seed(seed + rank)

@@ -63,7 +63,8 @@ class StridedConv(nn.Conv1d):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, T, C_in) along T as one matrix product over the gathered taps."""
         taps = F.pad(x, (0, 0, 1, 1)).unfold(1, 3, self.stride[0])  # (B, L, C_in, 3)
-        return F.linear(taps.flatten(2), self.weight.flatten(1), self.bias)
+        taps = taps.transpose(2, 3).flatten(2)  # (B, L, 3 * C_in): contiguous rows, a view at times
+        return F.linear(taps, self.weight.transpose(1, 2).flatten(1), self.bias)
 
 
 class TokenBatchNorm(nn.BatchNorm1d):
@@ -137,7 +138,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to (B, T, D)."""
-        return self.w_2(self.dropout(F.relu(self.w_1(x))))
+        return self.w_2(self.dropout(F.relu(self.w_1(x), inplace=True)))
 
 
 class StridedFeedForward(nn.Module):
@@ -151,7 +152,7 @@ class StridedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to (B, ceil(T / stride), D)."""
-        return self.w_2(self.dropout(F.relu(self.w_1(x))))
+        return self.w_2(self.dropout(F.relu(self.w_1(x), inplace=True)))
 
 
 class Residual(nn.Module):

@@ -52,19 +52,24 @@ class PoseLifter(nn.Module):
         self.apply(initialise)
 
     def forward(
-        self, pose_2d: Tensor, *, with_sequence: bool = True
+        self, pose_2d: Tensor, frames: Tensor | None = None, *, with_sequence: bool = True
     ) -> tuple[Tensor, Tensor | None]:
         """Lift windows.
 
         Args:
-            pose_2d: (B, T, J, 2), normalised screen coordinates.
+            pose_2d: (B, T, J, 2), normalised screen coordinates. With `frames`: (S, L, J, 2), S
+                versions of L frames that windows are cut from; in evaluation mode that gives the
+                same result and embeds a frame that many windows share once.
+            frames: (B, T) int64, the windows as frame numbers 0 .. L - 1, or None.
             with_sequence: False leaves out the per-frame head, which only training needs.
 
         Returns:
             The pose of the centre frame, (B, 1, J, 3) metres relative to the root, and the poses of
-            all frames, (B, T, J, 3), or None.
+            all frames, (B, T, J, 3), or None. With `frames`, S * B windows, version by version.
         """
         tokens = self.shared_layers_spatial(self.encoder2d(pose_2d))  # (B, T, D)
+        if frames is not None:
+            tokens = tokens[:, frames].flatten(0, 1)  # (S, L, D) -> (S, B, T, D) -> (S * B, T, D)
         tokens = self.shared_layers_temporal(tokens)
         centre = self.fcn(self.Transformer_reduce(tokens)).unflatten(-1, (self.num_joints, -1))
         if not with_sequence:

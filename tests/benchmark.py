@@ -357,6 +357,7 @@ class Served:
 
 def in_pairs(ours: Served, baseline: Served, figure: str, rounds: int) -> dict[str, float]:
     """Medians over rounds in turn; the ratio is the median of the rounds' ratios."""
+    print(f"measuring {figure} ...", file=sys.stderr, flush=True)
     ours.ask(figure), baseline.ask(figure)
     pairs = [(ours.ask(figure), baseline.ask(figure)) for _ in range(rounds)]
     return {
@@ -367,15 +368,16 @@ def in_pairs(ours: Served, baseline: Served, figure: str, rounds: int) -> dict[s
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """GFLOP/s of the machine's own product of two 2048 x 2048 matrices."""
-    a = torch.randn(2048, 2048, device=device).to(dtype)
+    """GFLOP/s of the machine's own product of matrices, of the shapes of a feed-forward layer."""
+    a = torch.randn(4096, 256, device=device).to(dtype)
+    b = torch.randn(256, 512, device=device).to(dtype)
 
     def product() -> int:
-        a @ a
+        a @ b
         return 1
 
     speed(product)
-    return max(speed(product) for _ in range(5)) * 2 * 2048**3 / 1e9
+    return max(speed(product) for _ in range(10)) * 2 * 4096 * 256 * 512 / 1e9
 
 
 def peak_megabytes() -> float:

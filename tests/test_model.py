@@ -126,3 +126,15 @@ def test_dropout_repeats_with_the_seed():
         torch.manual_seed(7)
         draws.append(Dropout(0.5)(torch.ones(1001)))
     assert torch.equal(*draws)
+
+
+def test_windows_cut_from_shared_frames_are_lifted_alike():
+    torch.manual_seed(0)
+    model = filled(PoseLifter(frames=9, num_joints=17, layers=1))
+    versions = torch.randn(2, 40, 17, 2)
+    frames = torch.randint(40, (5, 9))
+    shared, sequence = model(versions, frames)
+    plain, plain_sequence = model(versions[:, frames].flatten(0, 1))
+    assert shared.shape == (10, 1, 17, 3)
+    torch.testing.assert_close(shared, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(sequence, plain_sequence, rtol=1e-4, atol=1e-5)
