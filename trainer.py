@@ -1,28 +1,24 @@
 """Train, resume, evaluate and refine a lifter on Human3.6M-format data."""
 
 from argparse import Namespace
-from collections.abc import Sequence
-from typing import Any
 
 from torch import nn
 
 from common import checkpoint, h36m, options, reports, runtime, viz
 from common.lifting_engine import Lifting, LiftingTask, LiftingTest, action_table
-from common.pose_store import PoseStore
 from common.run_folder import RunFolder
-from common.training import Schedule, Training
+from common.training import Schedule, Training, freeze
 from common.windows import WindowRule
 from model.lifter import PoseLifter, PoseRefiner
 
 SCRIPT = "trainer.py"
-DEBUG_FRAMES = 300
 
 
 def main() -> None:
     """The run that the command line asks for."""
     args = options.parse(SCRIPT)
     run = runtime.start(gpus=args.gpu, seed=args.manualSeed, precision=args.precision)
-    train_store, test_store = load_stores(args)
+    train_store, test_store = h36m.load_stores(**options.h36m_data(args))
     modules = build_models(args)
     folder = RunFolder(run, **options.run_folder(args))
     lifting = Lifting(modules, run, compiled=args.compile)
@@ -41,6 +37,7 @@ def main() -> None:
             WindowRule(args.frames, args.t_downsample, **options.augmentation(args)),
             test=test,
             every_frame=bool(args.out_all),
+            frozen=freeze(modules["no_refine"], args.frozen_parts) if args.frozen else (),
         )
         training = Training(task, run, Schedule(**options.schedule(args)), folder)
         folder.results["history"] = history = training.run(resume=args.resume)
@@ -57,29 +54,6 @@ def main() -> None:
         for line in reports.lifting_lines(table):
             runtime.LOG.info(line)
     folder.write_results()
-
-
-def load_stores(args: Namespace) -> tuple[PoseStore | None, PoseStore | None]:
-    """Training and test poses, each if the run needs it."""
-    files = h36m.H36MFiles.read(args.root_path, args.keypoints)
-
-    def store(subjects: Sequence[str], **training_only: Any) -> PoseStore:
-        poses = files.store(
-            subjects,
-            num_joints=args.n_joints,
-            actions=options.action_prefixes(args),
-            downsample=args.downsample,
-            pixels=bool(args.crop_uv),
-            **training_only,
-        )
-        return poses.head(DEBUG_FRAMES) if args.debug else poses
-
-    train, test = None, None
-    if args.train:
-        train = store(args.subjects_train or h36m.TRAIN_SUBJECTS, subset=args.subset)
-    if args.test:
-        test = store(args.subjects_test or h36m.TEST_SUBJECTS)
-    return train, test
 
 
 def build_models(args: Namespace) -> dict[str, nn.Module]:

@@ -293,6 +293,39 @@ def _numeric_shape(array: Any) -> tuple[int, ...]:
     return ()
 
 
+def load_stores(
+    *,
+    root_path: str,
+    keypoints: str,
+    train_subjects: Sequence[str] | None,
+    test_subjects: Sequence[str] | None,
+    subset: float,
+    max_frames: int | None,
+    **options: Any,
+) -> tuple[PoseStore | None, PoseStore | None]:
+    """Training and test poses of a data folder.
+
+    Args:
+        root_path: see `H36MFiles.read`.
+        keypoints: see `H36MFiles.read`.
+        train_subjects: None for no training poses.
+        test_subjects: None for no test poses.
+        subset: share of each training sequence.
+        max_frames: keep only so many frames of each store (`--debug`); None for all.
+        **options: of `H36MFiles.store`, for both.
+
+    Returns:
+        The stores, on CPU, None for what was not asked for.
+    """
+    files = H36MFiles.read(root_path, keypoints)
+    stores: list[PoseStore | None] = []
+    for subjects, part in ((train_subjects, subset), (test_subjects, 1.0)):
+        store = None if subjects is None else files.store(subjects, subset=part, **options)
+        stores.append(store if store is None or max_frames is None else store.head(max_frames))
+    train, test = stores
+    return train, test
+
+
 def _read_key(path: Path, key: str) -> dict[str, dict[str, Any]]:
     if not path.exists():
         raise UserError(f"{path}: no such file; {WHERE_DATA_COME_FROM}")

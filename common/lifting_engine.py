@@ -1,6 +1,6 @@
 """Fine-tuning and evaluation of a lifter on a pose store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -180,6 +180,7 @@ class LiftingTask:
         *,
         test: LiftingTest | None,
         every_frame: bool,
+        frozen: Sequence[nn.Module] = (),
     ) -> None:
         """Set up a task.
 
@@ -189,7 +190,9 @@ class LiftingTask:
             rule: training windows.
             test: how to test after each epoch; None for not at all.
             every_frame: the loss counts the poses of every frame besides the centre's.
+            frozen: parts of the models that are not trained.
         """
+        self.frozen = frozen
         self.lifting, self.modules = lifting, lifting.modules
         self.store, self.test = store, test
         self.index = WindowIndex(store.offsets, rule)

@@ -14,6 +14,9 @@ from typing import Any, NoReturn
 
 from common.errors import UserError
 
+DEBUG_FRAMES = 300
+TRAIN_SUBJECTS = ["S1", "S5", "S6", "S7", "S8"]
+TEST_SUBJECTS = ["S9", "S11"]
 FRAMES = (1, 9, 27, 81, 243, 351)
 SAMPLE_FOLDER = Path(__file__).resolve().parent.parent / "dataset" / "sample"
 DEMOS: dict[str, list[str]] = {
@@ -59,11 +62,20 @@ def parse(script: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
     args, unknown = parser.parse_known_args(words)
     if unknown:
         parser.error(_unknown_message(unknown, parser))
+    args.poseaug = _poseaug(script, args, given="--poseaug" in " ".join(words))
     args.command = shlex.join(["python", script, *words])
     args.pad = (args.frames - 1) // 2
     args.checkpoint = str(checkpoint_folder(script, args))
     _check(script, args)
     return args
+
+
+def _poseaug(script: str, args: argparse.Namespace, *, given: bool) -> int:
+    """Masked pre-training on 16-joint Human3.6M alone turns PoseAug on by itself."""
+    alone = args.dataset == "h36m" and args.n_joints == 16 and masked_task(args) == "pretrain"
+    if given or script != "pretrainer.py" or not (args.train and alone):
+        return args.poseaug
+    return 1
 
 
 def checkpoint_folder(script: str, args: argparse.Namespace) -> Path:
@@ -148,7 +160,7 @@ def _add_training_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--manualSeed", type=int, default=1, help="seed of every random source")
     group.add_argument("--debug", type=int, default=0, help="1: a few hundred samples")
     group.add_argument("--vis", type=int, default=0, help="1: draw pictures")
-    group.add_argument("--frozen", type=int, default=0, help="accepted, no effect")
+    group.add_argument("--frozen", type=int, default=0, help="1: freeze --frozen_parts")
 
 
 def _add_checkpoint_flags(group: argparse._ArgumentGroup) -> None:
@@ -191,8 +203,10 @@ def _add_masking_flags(group: argparse._ArgumentGroup) -> None:
 
 def _add_own_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--demo", action="store_true", help="a small run on dataset/sample/")
-    group.add_argument("--subjects_train", type=name_list, default=None, help="comma list")
-    group.add_argument("--subjects_test", type=name_list, default=None, help="comma list")
+    group.add_argument(
+        "--subjects_train", type=name_list, default=TRAIN_SUBJECTS, help="comma list"
+    )
+    group.add_argument("--subjects_test", type=name_list, default=TEST_SUBJECTS, help="comma list")
     group.add_argument(
         "--precision", choices=("fp32", "tf32", "bf16"), default="fp32", help="of products"
     )
@@ -203,6 +217,18 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
         default=0,
         help="compute a training step in parts of so many windows; 0: on CPU as memory allows, "
         "on a GPU whole",
+    )
+    group.add_argument(
+        "--frozen_parts",
+        type=name_list,
+        default=["encoder2d", "shared_layers_spatial", "shared_layers_temporal"],
+        help="comma list of parts of the model",
+    )
+    group.add_argument(
+        "--legacy_flip_mask",
+        type=int,
+        default=0,
+        help="1: the mirrored pass of a completion test hides the same joints, as published",
     )
     group.add_argument("--save_predictions", default="", metavar="FILE.npz", help="3D poses")
 
@@ -294,9 +320,20 @@ def _check(script: str, args: argparse.Namespace) -> None:
         raise UserError(f"--name {args.name!r} is part of a folder's name and holds no slash")
 
 
-def action_prefixes(args: argparse.Namespace) -> list[str] | None:
-    """The actions asked for, None for all."""
-    return None if args.actions == "*" else name_list(args.actions)
+def h36m_data(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `common.h36m.load_stores`."""
+    return {
+        "root_path": args.root_path,
+        "keypoints": args.keypoints,
+        "train_subjects": args.subjects_train if args.train else None,
+        "test_subjects": args.subjects_test if args.test else None,
+        "num_joints": args.n_joints,
+        "actions": None if args.actions == "*" else name_list(args.actions),
+        "downsample": args.downsample,
+        "subset": args.subset,
+        "pixels": bool(args.crop_uv),
+        "max_frames": DEBUG_FRAMES if args.debug else None,
+    }
 
 
 def augmentation(args: argparse.Namespace) -> dict[str, Any]:
@@ -321,6 +358,48 @@ def schedule(args: argparse.Namespace) -> dict[str, Any]:
         "seed": args.manualSeed,
         "best": args.previous_best_threshold,
     }
+
+
+def masked_task(args: argparse.Namespace) -> str:
+    """What a masked model is trained for: "pretrain", "onlylift", "comp3d" or "comp2dlift".
+
+    Raises:
+        UserError: more than one is asked for.
+    """
+    asked = [name for name in ("onlylift", "comp3d", "comp2dlift") if getattr(args, name)]
+    if len(asked) > 1:
+        raise UserError(f"--{' and --'.join(asked)} exclude each other")
+    return asked[0] if asked else "pretrain"
+
+
+def masking(args: argparse.Namespace) -> dict[str, Any]:
+    """Fields of `common.pretrain_engine.Masking`.
+
+    Raises:
+        UserError: a mask number or joint count that cannot be.
+    """
+    if args.spatial_mask_num > args.n_joints:
+        raise UserError(f"-smn {args.spatial_mask_num} is more than the {args.n_joints} joints")
+    return {
+        "task": masked_task(args),
+        "num_masked_joints": args.spatial_mask_num,
+        "frame_mask_ratio": args.temporal_mask_rate,
+        "numbers_2d": _mask_numbers("mask_manner2D", args.mask_manner2D, args.n_joints),
+        "numbers_3d": _mask_numbers("mask_manner3D", args.mask_manner3D, args.n_joints),
+    }
+
+
+def _mask_numbers(flag: str, text: str, num_joints: int) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(word) for word in name_list(text))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 0 or max(numbers) - 3 > num_joints:
+        raise UserError(
+            f"--{flag} {text!r} is not a comma list of limb sets 0 to 3 or of numbers up to "
+            f"{num_joints + 3} (m from 4 on hides m - 3 joints at random)"
+        )
+    return numbers
 
 
 def run_folder(args: argparse.Namespace) -> dict[str, Any]:

@@ -32,6 +32,12 @@ def mirror_pose(pose: Tensor) -> Tensor:
     return mirrored.unflatten(-1, (joints, coordinates))
 
 
+def mirror_mask(mask: Tensor) -> Tensor:
+    """Swap the sides in a joint mask (..., J)."""
+    order = torch.tensor(SKELETONS[mask.shape[-1]].mirror_order, device=mask.device)
+    return mask.index_select(-1, order)
+
+
 @cache
 def _mirror_columns(joints: int, coordinates: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """For each of the J * C numbers of a flat frame: where it comes from, and its sign."""

@@ -1,6 +1,7 @@
 """How results are shown: the tables that a run prints, files of predictions."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from common.checkpoint import write_atomically
 from common.lifting_engine import ActionTable, LiftingScores
 from common.pose_store import PoseStore
+from common.pretrain_engine import MaskedErrors
 from common.skeleton import SKELETONS
 
 
@@ -37,6 +39,26 @@ def lifting_results(table: ActionTable) -> dict[str, Any]:
         "average": numbers(table.average),
         "average_over_frames": numbers(table.frame_average),
     }
+
+
+def masked_lines(rows: Sequence[tuple[str, MaskedErrors]]) -> list[str]:
+    """The table of an evaluation of a masked model, and the last line that scripts parse.
+
+    Args:
+        rows: what was hidden -> errors; the last row is the published mixture.
+    """
+    width = max(len(name) for name, _ in rows)
+    titles = ("2D", "hidden", "3D", "hidden", "lifted", "hidden")
+    lines = [" ".join(["Hidden".ljust(width), *(title.rjust(9) for title in titles)])]
+    for name, errors in rows:
+        values = (f"{value:9.2f}" for value in vars(errors).values())
+        lines.append(" ".join([name.ljust(width), *values]))
+    mixture = rows[-1][1]
+    return [
+        *lines,
+        f"maep1: {mixture.recovered_2d:.2f}, mae3p1: {mixture.recovered_3d:.2f}, "
+        f"liftp1: {mixture.lifted:.2f}",
+    ]
 
 
 def save_predictions(path: str, scores: LiftingScores, store: PoseStore) -> None:

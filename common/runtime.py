@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -39,6 +39,7 @@ class Runtime:
         rank: number of this process among those of `torchrun`.
         world_size: number of processes.
         precision: "fp32", "tf32" or "bf16".
+        generators: the random generators that `new_generator` made.
     """
 
     device: torch.device
@@ -46,6 +47,16 @@ class Runtime:
     rank: int
     world_size: int
     precision: str
+    generators: list[torch.Generator] = field(default_factory=list)
+
+    def new_generator(self, seed: int) -> torch.Generator:
+        """A generator on the run's device, with a stream of its own in every process.
+
+        Its state is one of the run's `random_states`.
+        """
+        generator = torch.Generator(self.device).manual_seed(seed + self.rank)
+        self.generators.append(generator)
+        return generator
 
     @property
     def is_main(self) -> bool:
@@ -71,12 +82,15 @@ class Runtime:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def place(self, modules: Iterable[nn.Module], *, compiled: bool) -> list[nn.Module]:
+    def place(
+        self, modules: Iterable[nn.Module], *, compiled: bool, partial: bool = False
+    ) -> list[nn.Module]:
         """Move models to the run's device and make them work on all devices and processes.
 
         Args:
             modules: the models; they are moved in place and keep their state-dict names.
             compiled: compile them as well.
+            partial: a step may use only some of the parameters.
 
         Returns:
             The models to call, in the same order.
@@ -91,13 +105,15 @@ class Runtime:
             module.to(self.device)
             if compiled:
                 module.compile()
-            placed.append(self._wrap(module))
+            placed.append(self._wrap(module, partial=partial))
         return placed
 
-    def _wrap(self, module: nn.Module) -> nn.Module:
+    def _wrap(self, module: nn.Module, *, partial: bool) -> nn.Module:
         if self.world_size > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
-            return nn.parallel.DistributedDataParallel(module, device_ids=ids)
+            return nn.parallel.DistributedDataParallel(
+                module, device_ids=ids, find_unused_parameters=partial
+            )
         if len(self.device_ids) > 1:
             return nn.DataParallel(module, device_ids=list(self.device_ids))
         return module
@@ -122,6 +138,7 @@ class Runtime:
     def random_states(self) -> list[dict[str, Any]]:
         """The state of every random source of every process, in a form that a file can hold."""
         mine = _random_state()
+        mine["generators"] = [generator.get_state() for generator in self.generators]
         if self.world_size == 1:
             return [mine]
         states: list[Any] = [None] * self.world_size
@@ -138,7 +155,10 @@ class Runtime:
             raise UserError(
                 f"the interrupted run had {len(states)} processes, this one has {self.world_size}"
             )
-        _set_random_state(states[self.rank])
+        mine = states[self.rank]
+        _set_random_state(mine)
+        for generator, state in zip(self.generators, mine["generators"], strict=True):
+            generator.set_state(state)
 
 
 def start(*, gpus: Sequence[int], seed: int, precision: str) -> Runtime:

@@ -6,7 +6,7 @@ samples, the optimiser, the learning rate and every file that a run leaves behin
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,11 +34,13 @@ class Task(Protocol):
         modules: what checkpoints hold: name for the weight files -> model, not wrapped.
         num_samples: samples of an epoch.
         frames: T, frames of a sample.
+        frozen: parts of the modules that are not trained and stay in evaluation mode.
     """
 
     modules: Mapping[str, nn.Module]
     num_samples: int
     frames: int
+    frozen: Sequence[nn.Module]
 
     def loss(self, samples: Tensor) -> Tensor:
         """The mean loss () over some samples (B,), in training mode."""
@@ -217,6 +219,8 @@ class Training:
         position, task = self.position, self.task
         for module in task.modules.values():
             module.train()
+        for part in task.frozen:
+            part.eval()
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(position.epoch)
         batches = self._batches()
@@ -392,3 +396,27 @@ def _tensorboard_writer(folder: Path) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder / "tensorboard"))
+
+
+def freeze(module: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
+    """Keep some parts of a model as they are: no gradients, and (by the loop) no new statistics.
+
+    Args:
+        module: the model.
+        parts: names of its parts, for example "encoder2d".
+
+    Returns:
+        The parts.
+
+    Raises:
+        UserError: there is no such part, or nothing would be left to train.
+    """
+    known = dict(module.named_children())
+    for name in parts:
+        if name not in known:
+            raise UserError(f"--frozen_parts: no part {name!r}; there are {', '.join(known)}")
+        known[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise UserError("--frozen_parts: nothing is left to train")
+    LOG.info("frozen: %s", ", ".join(parts))
+    return [known[name] for name in parts]

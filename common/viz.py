@@ -10,9 +10,10 @@ import numpy as np
 from common.checkpoint import write_atomically
 from common.lifting_engine import LiftingScores
 from common.pose_store import PoseStore
+from common.pretrain_engine import MaskedModel, MaskedTest
 from common.skeleton import SKELETONS, Skeleton
 
-TRUE_COLOUR, PREDICTED_COLOUR = "0.55", "tab:red"
+TRUE_COLOUR, PREDICTED_COLOUR, VISIBLE_COLOUR = "0.55", "tab:red", "tab:blue"
 SIDE_COLOURS = {"left": "tab:blue", "right": "tab:orange", "middle": "0.3"}
 
 
@@ -46,6 +47,44 @@ def draw_predictions(
     for colour, text in ((TRUE_COLOUR, "true"), (PREDICTED_COLOUR, "predicted")):
         axes[1, 0].plot([], [], color=colour, label=text)
     axes[1, 0].legend(fontsize=8, loc="lower left", frameon=False)
+    _save(figure, path)
+
+
+def draw_completions(path: Path, test: MaskedTest, model: MaskedModel, *, columns: int = 4) -> None:
+    """Draw some completed poses from two sides: what was visible, hidden (true) and recovered.
+
+    Args:
+        path: PNG file.
+        test: where poses and masks come from.
+        model: the model.
+        columns: number of poses, taken evenly from the test.
+    """
+    windows, target, poses, mask = test.examples(model, columns)
+    figure, axes = _figure(2, columns, (3.0 * columns, 5.6))
+    skeleton = SKELETONS[test.store.num_joints]
+    for column, sequence in enumerate(windows.sequences.tolist()):
+        hidden = mask[column].numpy()
+        error = 1000 * (poses[column] - target[column]).norm(dim=-1)[mask[column]].mean()
+        name = test.store.names[sequence]
+        for axis, dimensions, view in (
+            (axes[0, column], (0, 1), "front"),
+            (axes[1, column], (2, 1), "side"),
+        ):
+            true, shown = (p[column][:, list(dimensions)].numpy() for p in (target, poses))
+            _draw_skeleton(axis, true, skeleton, VISIBLE_COLOUR, joints=~hidden)
+            _draw_skeleton(axis, true, skeleton, TRUE_COLOUR, joints=hidden)
+            _draw_skeleton(axis, shown, skeleton, PREDICTED_COLOUR, joints=hidden)
+            axis.set_title(
+                f"{name.subject} {name.action}, {view}\nhidden: {error:.0f} mm", fontsize=9
+            )
+        _same_limits(axes[:, column])
+    for colour, text in (
+        (VISIBLE_COLOUR, "visible"),
+        (TRUE_COLOUR, "hidden, true"),
+        (PREDICTED_COLOUR, "hidden, recovered"),
+    ):
+        axes[0, 0].plot([], [], color=colour, label=text)
+    axes[0, 0].legend(fontsize=8, loc="lower left", frameon=False)
     _save(figure, path)
 
 
@@ -94,10 +133,20 @@ def _save(figure: Any, path: Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _draw_skeleton(axis: Any, pose: np.ndarray, skeleton: Skeleton, colour: str | None) -> None:
-    """Bones of (J, 2) points with y down; without a colour, one colour a side of the body."""
+def _draw_skeleton(
+    axis: Any,
+    pose: np.ndarray,
+    skeleton: Skeleton,
+    colour: str | None,
+    *,
+    joints: np.ndarray | None = None,
+) -> None:
+    """Bones of (J, 2) points with y down; without a colour, one colour a side of the body.
+
+    With `joints` (J,) bool, only the bones that lead to these.
+    """
     for joint, parent in enumerate(skeleton.parents):
-        if parent >= 0:
+        if parent >= 0 and (joints is None or joints[joint]):
             side = _side(joint, skeleton)
             points = pose[[parent, joint]]
             axis.plot(points[:, 0], points[:, 1], color=colour or SIDE_COLOURS[side], linewidth=1.8)

@@ -1,4 +1,4 @@
-"""The parts of the shared encoder: pose embedding, spatial MLP, temporal encoders."""
+"""Parts of the models: pose embedding, spatial MLP, temporal encoders, temporal decoder."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -77,11 +77,19 @@ class SpatialMLP(nn.Module):
         self.fc_2 = PointwiseConv(2 * width, width)
         self.layers = nn.ModuleList([SpatialResidual(2 * width, dropout=dropout)])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, 2 D) to (B, T, D)."""
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Mix the joints of each frame.
+
+        Args:
+            x: (B, T, 2 D) tokens.
+            frames: (V,) int64, the frames wanted, or None for all; batch norm sees all of them.
+
+        Returns:
+            (B, T, D) or (B, V, D) tokens.
+        """
         for layer in self.layers:
             x = layer(x)
-        return self.fc_2(x)
+        return self.fc_2(x if frames is None else x[:, frames])
 
 
 class TemporalEncoder(nn.Module):
@@ -92,9 +100,30 @@ class TemporalEncoder(nn.Module):
         self.pos_embedding = learned_embedding(1, frames, width)
         self.model = BlockStack(width, hidden_width, strides=[None] * layers)
 
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Encode the frames of windows, or some of them.
+
+        Args:
+            x: (B, V, D) tokens.
+            frames: (V,) int64, which frames of the window these are; None if all T.
+
+        Returns:
+            (B, V, D) tokens.
+        """
+        positions = self.pos_embedding if frames is None else self.pos_embedding[:, frames]
+        return self.model(x + positions)
+
+
+class TemporalDecoder(nn.Module):
+    """Plain transformer blocks without positions of their own."""
+
+    def __init__(self, width: int, hidden_width: int, *, depth: int) -> None:
+        super().__init__()
+        self.model = BlockStack(width, hidden_width, strides=[None] * depth)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to (B, T, D)."""
-        return self.model(x + self.pos_embedding)
+        return self.model(x)
 
 
 class StridedBlockStack(BlockStack):

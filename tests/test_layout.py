@@ -8,7 +8,14 @@ from conftest import ROOT
 # Each module may import only modules of lower layers.
 LAYERS = [
     {"common.errors", "common.skeleton", "model.layers"},
-    {"common.pose_ops", "common.windows", "common.metrics", "common.camera", "common.safe_npz"},
+    {
+        "common.pose_ops",
+        "common.windows",
+        "common.metrics",
+        "common.camera",
+        "common.safe_npz",
+        "common.masking",
+    },
     {
         "common.checkpoint",
         "common.runtime",
@@ -16,10 +23,10 @@ LAYERS = [
         "model.encoders",
         "common.options",
     },
-    {"common.h36m", "common.run_folder", "model.lifter"},
-    {"common.training", "common.lifting_engine"},
+    {"common.h36m", "common.run_folder", "model.lifter", "model.masked_pose"},
+    {"common.training", "common.lifting_engine", "common.pretrain_engine"},
     {"common.reports", "common.viz"},
-    {"trainer"},
+    {"trainer", "pretrainer"},
 ]
 LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 

@@ -1,0 +1,429 @@
+"""Masked pre-training, completion and occluded lifting on a pose store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from common import masking
+from common.metrics import joint_errors, mpjpe
+from common.pose_ops import mirror_mask, mirror_pose, with_zero_root
+from common.pose_store import PoseStore
+from common.runtime import Runtime
+from common.skeleton import SKELETONS
+from common.windows import WindowIndex, WindowRule, Windows
+
+# Weights of recovered 2D, recovered 3D and lifted 3D in the loss of each task (SPEC section 6).
+LOSS_WEIGHTS: dict[str, tuple[float, float, float]] = {
+    "pretrain": (5, 2, 0),
+    "onlylift": (2, 3, 8),
+    "comp3d": (0, 1, 0),
+    "comp2dlift": (1, 0, 2),
+}
+# On a CPU evaluation goes through about so many frames at a time: the activations stay in cache.
+CPU_FRAMES_A_PASS = 4096
+
+
+@dataclass(frozen=True)
+class Masking:
+    """What is hidden.
+
+    Attributes:
+        task: a key of `LOSS_WEIGHTS`; "pretrain" hides joints and frames, the others limbs.
+        num_masked_joints: joints hidden in each frame when pre-training.
+        frame_mask_ratio: share of frames hidden when pre-training.
+        numbers_2d: limb sets of 2D, keys of `masking.LIMBS_2D` or random from 4 on.
+        numbers_3d: limb sets of 3D.
+    """
+
+    task: str
+    num_masked_joints: int
+    frame_mask_ratio: float
+    numbers_2d: tuple[int, ...]
+    numbers_3d: tuple[int, ...]
+
+    @property
+    def uses_2d(self) -> bool:
+        """Whether 2D goes in."""
+        return self.task != "comp3d"
+
+    @property
+    def uses_3d(self) -> bool:
+        """Whether 3D goes in."""
+        return self.task != "comp2dlift"
+
+    @property
+    def lifts(self) -> bool:
+        """Whether 2D is decoded to 3D."""
+        return LOSS_WEIGHTS[self.task][2] > 0
+
+    def sample(
+        self, pose: Tensor, numbers: Sequence[int], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """Masks for a batch.
+
+        Args:
+            pose: (B, T, J, C), the batch.
+            numbers: limb sets to choose from, for the tasks that hide limbs.
+            generator: decides.
+
+        Returns:
+            (B, T, J) or (B, 1, J) bool joint mask, True = hidden; (B, V) int64 visible frames, or
+            None if no frame is hidden. When pre-training, every row is the same.
+        """
+        batch, frames, num_joints, coordinates = pose.shape
+        if self.task != "pretrain":
+            limbs = masking.LIMBS_2D if coordinates == 2 else masking.LIMBS_3D
+            mask = masking.sample_limb_masks(
+                batch, num_joints, limbs=limbs, numbers=numbers, generator=generator
+            )
+            return mask.unsqueeze(1), None
+        joint_mask = masking.sample_joint_mask(
+            frames, num_joints, num_masked_joints=self.num_masked_joints, generator=generator
+        )
+        visible = masking.sample_visible_frames(
+            frames, frame_mask_ratio=self.frame_mask_ratio, generator=generator
+        )
+        return joint_mask.expand(batch, -1, -1), visible.expand(batch, -1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of the masked model: poses and what is hidden of them; None for what is not there."""
+
+    pose_2d: Tensor | None
+    mask_2d: Tensor | None
+    visible_2d: Tensor | None
+    pose_3d: Tensor | None
+    mask_3d: Tensor | None
+    visible_3d: Tensor | None
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """In the order of the model's arguments."""
+        return tuple(vars(self).values())
+
+
+class MaskedModel:
+    """A masked model on the devices of a run."""
+
+    def __init__(
+        self, modules: Mapping[str, nn.Module], runtime: Runtime, *, compiled: bool = False
+    ) -> None:
+        """Place the model on the devices of a run.
+
+        Args:
+            modules: "pretrain": the model.
+            runtime: devices and processes.
+            compiled: compile it.
+        """
+        self.modules, self.runtime = modules, runtime
+        (self.model,) = runtime.place(modules.values(), compiled=compiled, partial=True)
+
+    def __call__(self, batch: Batch, *, lift: bool) -> tuple[Tensor | None, ...]:
+        """Recovered 2D, lifted 3D, recovered 3D; None for what is not computed."""
+        return self.model(*batch.tensors(), lift=lift)
+
+    def with_flip(
+        self, batch: Batch, *, lift: bool, mirror_masks: bool
+    ) -> tuple[Tensor | None, ...]:
+        """Average with the mirrored input's results, both passes in one batch.
+
+        Args:
+            batch: inputs.
+            lift: decode 2D to 3D, too.
+            mirror_masks: hide the mirrored joints in the mirrored pass; False as published, which
+                lets it see what the plain pass hides.
+        """
+
+        def both(name: str, tensor: Tensor | None) -> Tensor | None:
+            if tensor is None:
+                return None
+            if name.startswith("pose"):
+                return torch.cat([tensor, mirror_pose(tensor)])
+            if name.startswith("mask") and mirror_masks:
+                return torch.cat([tensor, mirror_mask(tensor)])
+            return torch.cat([tensor, tensor])
+
+        doubled = Batch(**{name: both(name, tensor) for name, tensor in vars(batch).items()})
+        averaged: list[Tensor | None] = []
+        for result in self(doubled, lift=lift):
+            if result is None:
+                averaged.append(None)
+                continue
+            plain, mirrored = result.chunk(2)
+            averaged.append((plain + mirror_pose(mirrored)) / 2)
+        return tuple(averaged)
+
+
+@dataclass(frozen=True)
+class MaskedErrors:
+    """Mean errors of an evaluation, each x 1000 (mm in 3D); 0 for what the task does not compute.
+
+    Attributes:
+        recovered_2d: over all joints and frames.
+        recovered_2d_hidden: over what was hidden.
+        recovered_3d: over all; when completing, visible joints keep their true place.
+        recovered_3d_hidden: over what was hidden.
+        lifted: lifted 3D with its root at 0, over all.
+        lifted_hidden: over what was hidden in 2D.
+    """
+
+    recovered_2d: float = 0.0
+    recovered_2d_hidden: float = 0.0
+    recovered_3d: float = 0.0
+    recovered_3d_hidden: float = 0.0
+    lifted: float = 0.0
+    lifted_hidden: float = 0.0
+
+
+class MaskedTest:
+    """How a masked model is tested: every frame of a store as the centre of a window."""
+
+    def __init__(
+        self,
+        store: PoseStore,
+        rule: WindowRule,
+        masks: Masking,
+        *,
+        batch_size: int,
+        flip: bool,
+        mirror_masks: bool,
+        seed: int,
+    ) -> None:
+        """Set up a test.
+
+        Args:
+            store: test poses, on the runtime's device.
+            rule: test windows.
+            masks: what is hidden.
+            batch_size: windows a pass.
+            flip: mirror and average.
+            mirror_masks: see `MaskedModel.with_flip`.
+            seed: of the masks, the same at every evaluation.
+        """
+        self.store, self.masks, self.seed = store, masks, seed
+        self.index = WindowIndex(store.offsets, rule)
+        self.batch_size, self.flip, self.mirror_masks = batch_size, flip, mirror_masks
+        if store.device.type == "cpu":
+            self.batch_size = min(batch_size, max(CPU_FRAMES_A_PASS // rule.frames, 1))
+
+    def errors(self, model: MaskedModel, numbers: Sequence[int] | None = None) -> MaskedErrors:
+        """Evaluate.
+
+        Args:
+            model: the model.
+            numbers: limb sets to draw from; None for those of the masks.
+
+        Returns:
+            The mean errors.
+        """
+        for module in model.modules.values():
+            module.eval()
+        runtime = model.runtime
+        generator = torch.Generator(self.store.device).manual_seed(self.seed + runtime.rank)
+        sums = torch.zeros(3, 2, dtype=torch.float64, device=self.store.device)
+        counts = torch.zeros_like(sums)
+        mine = torch.arange(len(self.index)).tensor_split(runtime.world_size)[runtime.rank]
+        with torch.inference_mode():
+            for samples in mine.split(self.batch_size):
+                windows = self.index.windows(samples).to(self.store.device)
+                batch = make_batch(
+                    self.store, self.masks, windows, windows, generator, numbers=numbers
+                )
+                results, targets = self.recover(model, batch), self._targets(batch, windows)
+                hidden = [hidden_entries(batch, dimensions) for dimensions in (2, 2, 3)]
+                for row, (result, target, mask) in enumerate(
+                    zip(results, targets, hidden, strict=True)
+                ):
+                    if result is None or target is None or mask is None:
+                        continue
+                    errors = joint_errors(result, target).double()  # (B, T, J)
+                    sums[row] += torch.stack([errors.sum(), (errors * mask).sum()])
+                    counts[row] += torch.stack([mask.new_ones(errors.shape).sum(), mask.sum()])
+        runtime.sum_over_processes(sums)
+        runtime.sum_over_processes(counts)
+        means = 1000 * sums / counts.clamp_min(1)
+        (all_2d, hidden_2d), (lifted, lifted_hidden), (all_3d, hidden_3d) = means.tolist()
+        return MaskedErrors(all_2d, hidden_2d, all_3d, hidden_3d, lifted, lifted_hidden)
+
+    def examples(self, model: MaskedModel, count: int) -> tuple[Windows, Tensor, Tensor, Tensor]:
+        """Centre frames of some windows, for pictures.
+
+        Args:
+            model: the model.
+            count: how many windows, taken evenly from the test.
+
+        Returns:
+            The windows; true 3D (count, J, 3), recovered or lifted 3D (count, J, 3), and what was
+            hidden (count, J), on CPU.
+        """
+        samples = (torch.arange(count) * 2 + 1) * len(self.index) // (2 * count)
+        windows = self.index.windows(samples).to(self.store.device)
+        generator = torch.Generator(self.store.device).manual_seed(self.seed)
+        with torch.inference_mode():
+            batch = make_batch(self.store, self.masks, windows, windows, generator)
+            _, lifted, recovered = self.recover(model, batch)
+        hidden = hidden_entries(batch, 3 if lifted is None else 2)
+        poses = recovered if lifted is None else lifted
+        assert hidden is not None and poses is not None
+        target = with_zero_root(self.store.centre_3d(windows))
+        middle = hidden.shape[1] // 2
+        return windows, target[:, 0].cpu(), poses[:, middle].cpu(), hidden[:, middle].cpu()
+
+    def recover(self, model: MaskedModel, batch: Batch) -> tuple[Tensor | None, ...]:
+        """Recovered 2D, lifted 3D, recovered 3D of a batch, as they are reported."""
+        lift = self.masks.lifts
+        with model.runtime.autocast():
+            if self.flip:
+                results = model.with_flip(batch, lift=lift, mirror_masks=self.mirror_masks)
+            else:
+                results = model(batch, lift=lift)
+        recovered_2d, lifted, recovered_3d = (r if r is None else r.float() for r in results)
+        if lifted is not None:
+            lifted = with_zero_root(lifted)
+        if recovered_3d is not None and self.masks.task == "comp3d":
+            assert batch.mask_3d is not None and batch.pose_3d is not None
+            recovered_3d = torch.where(batch.mask_3d.unsqueeze(-1), recovered_3d, batch.pose_3d)
+        return recovered_2d, lifted, recovered_3d
+
+    def _targets(self, batch: Batch, windows: Windows) -> tuple[Tensor | None, ...]:
+        lifted = with_zero_root(self.store.window_3d(windows)) if self.masks.lifts else None
+        return batch.pose_2d, lifted, batch.pose_3d
+
+
+def hidden_entries(batch: Batch, dimensions: int) -> Tensor | None:
+    """(B, T, J) bool: what a batch hides of its 2D or 3D, joints of hidden frames included."""
+    pose, mask, visible = (
+        (batch.pose_2d, batch.mask_2d, batch.visible_2d)
+        if dimensions == 2
+        else (batch.pose_3d, batch.mask_3d, batch.visible_3d)
+    )
+    if pose is None or mask is None:
+        return None
+    hidden = mask.expand(pose.shape[:-1])
+    if visible is None:
+        return hidden
+    frame_hidden = torch.ones(pose.shape[1], dtype=torch.bool, device=pose.device)
+    frame_hidden[visible[0]] = False
+    return hidden | frame_hidden[:, None]
+
+
+def make_batch(
+    store: PoseStore,
+    masks: Masking,
+    windows_2d: Windows | None,
+    windows_3d: Windows | None,
+    generator: torch.Generator,
+    *,
+    numbers: Sequence[int] | None = None,
+) -> Batch:
+    """Gather windows and draw their masks.
+
+    Args:
+        store: the poses.
+        masks: what is hidden.
+        windows_2d: windows whose 2D goes in, or None.
+        windows_3d: windows whose 3D goes in, or None.
+        generator: draws the masks.
+        numbers: limb sets to draw from; None for those of the masks.
+
+    Returns:
+        The batch; 3D poses have their root at 0.
+    """
+    pose_2d = mask_2d = visible_2d = pose_3d = mask_3d = visible_3d = None
+    if windows_2d is not None and masks.uses_2d:
+        pose_2d = store.window_2d(windows_2d)
+        mask_2d, visible_2d = masks.sample(pose_2d, numbers or masks.numbers_2d, generator)
+    if windows_3d is not None and masks.uses_3d:
+        pose_3d = with_zero_root(store.window_3d(windows_3d))
+        mask_3d, visible_3d = masks.sample(pose_3d, numbers or masks.numbers_3d, generator)
+    return Batch(pose_2d, mask_2d, visible_2d, pose_3d, mask_3d, visible_3d)
+
+
+class MaskedTask:
+    """What `common.training` needs to train a masked model."""
+
+    def __init__(
+        self,
+        model: MaskedModel,
+        store: PoseStore,
+        rule: WindowRule,
+        masks: Masking,
+        *,
+        test: MaskedTest | None,
+        generator: torch.Generator,
+        frozen: Sequence[nn.Module] = (),
+    ) -> None:
+        """Set up a task.
+
+        Args:
+            model: the model, placed on the run's devices.
+            store: training poses, on the runtime's device.
+            rule: training windows.
+            masks: what is hidden. When pre-training, the 2D and the 3D of a window are two samples,
+                shuffled together: an epoch has twice as many.
+            test: how to test after each epoch; None for not at all.
+            generator: draws the masks, on the runtime's device.
+            frozen: parts of the model that are not trained.
+        """
+        self.model, self.modules, self.frozen = model, model.modules, frozen
+        self.store, self.masks, self.test, self.generator = store, masks, test, generator
+        self.index = WindowIndex(store.offsets, rule)
+        self.frames = rule.frames
+        self.num_samples = len(self.index) * (2 if masks.task == "pretrain" else 1)
+
+    def loss(self, samples: Tensor) -> Tensor:
+        """The task's weighted sum of mean joint errors; unpaired 2D and 3D when pre-training."""
+        weight_2d, weight_3d, weight_lifted = LOSS_WEIGHTS[self.masks.task]
+        windows_2d = windows_3d = self._windows(samples)
+        if self.masks.task == "pretrain":
+            is_2d = samples < len(self.index)
+            windows_2d = self._windows(samples[is_2d])
+            windows_3d = self._windows(samples[~is_2d] - len(self.index))
+        batch = make_batch(self.store, self.masks, windows_2d, windows_3d, self.generator)
+        recovered_2d, lifted, recovered_3d = self.model(batch, lift=self.masks.lifts)
+        terms = []
+        if recovered_2d is not None and batch.pose_2d is not None:
+            terms.append(weight_2d * mpjpe(recovered_2d, batch.pose_2d))
+        if recovered_3d is not None and batch.pose_3d is not None:
+            terms.append(weight_3d * mpjpe(recovered_3d, batch.pose_3d))
+        if lifted is not None and windows_2d is not None:
+            target = with_zero_root(self.store.window_3d(windows_2d))
+            terms.append(weight_lifted * mpjpe(lifted, target))
+        return torch.stack(terms).sum()
+
+    def _windows(self, samples: Tensor) -> Windows | None:
+        """Windows on the store's device; None for fewer than batch norm can work with."""
+        if len(samples) * self.frames < 2:
+            return None
+        return self.index.windows(samples % len(self.index)).to(self.store.device)
+
+    def sequences_of(self, samples: Tensor) -> list[str]:
+        """The sequences of some samples, each named once."""
+        numbers = self.index.windows(samples % len(self.index)).sequences.unique().tolist()
+        return [str(self.store.names[number]) for number in numbers]
+
+    def evaluate(self) -> dict[str, float]:
+        """Errors x 1000 of what the task computes; the criterion weighs them like the loss."""
+        if self.test is None:
+            return {}
+        errors = self.test.errors(self.model)
+        weight_2d, weight_3d, weight_lifted = LOSS_WEIGHTS[self.masks.task]
+        criterion = (
+            weight_2d * errors.recovered_2d
+            + weight_3d * errors.recovered_3d
+            + weight_lifted * errors.lifted
+        )
+        shown = {name: value for name, value in vars(errors).items() if value}
+        return {"criterion": criterion, **shown}
+
+
+def limb_name(number: int, dimensions: int, num_joints: int) -> str:
+    """A limb set in words: joint numbers and the names that the skeleton gives them."""
+    if number >= masking.FIRST_RANDOM_NUMBER:
+        return f"{masking.num_random_joints(number)} joints at random"
+    limbs = masking.LIMBS_2D if dimensions == 2 else masking.LIMBS_3D
+    joints = masking.limb_joints(limbs, number, num_joints)
+    names = [SKELETONS[num_joints].joint_names[joint] for joint in joints]
+    return f"joints {' '.join(map(str, joints))} ({', '.join(names)})"
