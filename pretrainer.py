@@ -103,7 +103,8 @@ def evaluate(
         (f"{number}: {limb_name(number, dimensions, num_joints)}", test.errors(model, [number]))
         for number in (numbers if masks.task != "onlylift" else ())
     ]
-    return [*rows, ("mixture", test.errors(model))]
+    # Of one limb set the mixture is that set.
+    return [*rows, ("mixture", rows[0][1] if len(rows) == 1 else test.errors(model))]
 
 
 def refuse_what_is_missing(args: Namespace) -> None:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import runpy
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,3 +103,33 @@ def save_released(module: nn.Module, path: Path) -> Path:
 def last_checkpoint(folder: Path) -> dict:
     """The resume file of a run."""
     return torch.load(folder / "resume.pth", weights_only=True)
+
+
+def assert_same_end(one: dict, two: dict) -> None:
+    """Two resume files agree bit for bit in weights, optimiser, random states and errors."""
+    for name, state in one["modules"].items():
+        for key, tensor in state.items():
+            assert torch.equal(tensor, two["modules"][name][key]), key
+    for number, moments in one["optimizer"]["state"].items():
+        for key, tensor in moments.items():
+            assert torch.equal(tensor, two["optimizer"]["state"][number][key])
+    for a, b in zip(one["random_states"], two["random_states"], strict=True):
+        assert torch.equal(a["torch"], b["torch"])
+    timeless = [
+        [{k: v for k, v in r.items() if "second" not in k} for r in content["position"]["history"]]
+        for content in (one, two)
+    ]
+    assert timeless[0] == timeless[1]
+    assert one["position"]["best_files"] == two["position"]["best_files"]
+
+
+def start(script_name: str, folder: Path, *words: object) -> subprocess.Popen:
+    """A script as a process of its own that a test can send signals to."""
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, ROOT / script_name, *map(str, words)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

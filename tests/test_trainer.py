@@ -12,7 +12,17 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, ROOT, SAMPLE, TINY, filled, last_checkpoint, save_released
+from conftest import (
+    GOLDEN,
+    ROOT,
+    SAMPLE,
+    TINY,
+    assert_same_end,
+    filled,
+    last_checkpoint,
+    save_released,
+    start,
+)
 
 from model.lifter import PoseLifter, PoseRefiner
 
@@ -39,7 +49,7 @@ def weights(tmp_path_factory):
 def straight(tmp_path_factory):
     """The resume file of an uninterrupted run of TRAIN."""
     folder = tmp_path_factory.mktemp("straight")
-    run = start(folder, *TRAIN)
+    run = start("trainer.py", folder, *TRAIN)
     assert run.wait(300) == 0, run.stderr.read()
     return last_checkpoint(folder / FOLDER)
 
@@ -127,42 +137,13 @@ def test_same_command_same_numbers(script, tmp_path):
     assert other != lines[0][-1]
 
 
-def assert_same_end(one: dict, two: dict) -> None:
-    """Two resume files agree bit for bit in weights, optimiser, random states and errors."""
-    for name, state in one["modules"].items():
-        for key, tensor in state.items():
-            assert torch.equal(tensor, two["modules"][name][key]), key
-    for number, moments in one["optimizer"]["state"].items():
-        for key, tensor in moments.items():
-            assert torch.equal(tensor, two["optimizer"]["state"][number][key])
-    for a, b in zip(one["random_states"], two["random_states"], strict=True):
-        assert torch.equal(a["torch"], b["torch"])
-    timeless = [
-        [{k: v for k, v in r.items() if "second" not in k} for r in content["position"]["history"]]
-        for content in (one, two)
-    ]
-    assert timeless[0] == timeless[1]
-    assert one["position"]["best_files"] == two["position"]["best_files"]
-
-
-def start(folder, *words):
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, ROOT / "trainer.py", *map(str, words)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_killed_at_random_moments_a_run_ends_where_an_uninterrupted_one_does(tmp_path):
     words = [*TRAIN, "--refine", "--reverse_augmentation", "True"]
-    straight = start(tmp_path / "straight", *words)
+    straight = start("trainer.py", tmp_path / "straight", *words)
     assert straight.wait(300) == 0, straight.stderr.read()
     moments = random.Random(0)
     folder = tmp_path / "killed"
-    run, kills = start(folder, *words), 0
+    run, kills = start("trainer.py", folder, *words), 0
     while run.poll() is None:
         if (folder / FOLDER / "resume.pth").exists():
             time.sleep(moments.uniform(0.05, 0.8) if kills else 0.05)
@@ -170,7 +151,7 @@ def test_killed_at_random_moments_a_run_ends_where_an_uninterrupted_one_does(tmp
                 run.send_signal(signal.SIGKILL)
                 run.wait()
                 kills += 1
-                run = start(folder, *words, "-r")
+                run = start("trainer.py", folder, *words, "-r")
                 time.sleep(moments.uniform(2.0, 5.0))  # importing torch takes its time
                 continue
         time.sleep(0.02)
@@ -185,7 +166,7 @@ def test_killed_at_random_moments_a_run_ends_where_an_uninterrupted_one_does(tmp
 def test_a_signal_saves_in_the_middle_of_an_epoch_and_says_how_to_resume(
     tmp_path, number, script, straight
 ):
-    run = start(tmp_path, *TRAIN)
+    run = start("trainer.py", tmp_path, *TRAIN)
     while not (tmp_path / FOLDER / "resume.pth").exists():
         time.sleep(0.01)
     run.send_signal(number)

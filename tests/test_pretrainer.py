@@ -1,0 +1,200 @@
+"""pretrainer.py from the outside: real runs of its commands."""
+
+import json
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import GOLDEN, SAMPLE, TINY, assert_same_end, filled, last_checkpoint, save_released
+from conftest import start as start_script
+
+from common import h36m
+from common.pretrain_engine import Masking, make_batch
+from common.windows import WindowIndex, WindowRule
+from model.masked_pose import MaskedPoseModel
+
+EXPECTED = json.loads((GOLDEN / "expected_cli.json").read_text())
+ROWS = [name for name in EXPECTED if name.startswith("comp")]
+TRAIN = ["--MAE", "--train", "1", "--name", "t", "--nepoch", "2", "-tmr", "0.6", "-smn", "5", *TINY]
+FOLDER = "checkpoint/pretrain_t_f9_t0.60"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    model = MaskedPoseModel(frames=27, num_joints=17, layers=3, decoder_depth=2)
+    save_released(filled(model), folder / "comp_f27_j17_l3.pth")
+    for path in (GOLDEN / "ckpt").glob("*.pth"):
+        shutil.copy(path, folder)
+    return folder
+
+
+def last_numbers(line: str) -> list[float]:
+    return [float(word.rstrip(",")) for word in line.split()[1::2]]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_golden_evaluations(row, script, weights, tmp_path):
+    command = EXPECTED[row]["command"].replace("CKPT", str(weights)).replace("DATA", str(SAMPLE))
+    done = script(*command.split())
+    lines = done.stdout.splitlines()
+    printed, wanted = last_numbers(lines[-1]), last_numbers(EXPECTED[row]["last_line"])
+    np.testing.assert_allclose(printed, wanted, atol=0.02)
+    # With one limb set its row and the mixture agree.
+    assert lines[-3].split()[-6:] == lines[-2].split()[-6:]
+
+
+@pytest.fixture(scope="module")
+def tiny_completion(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tiny") / "x.pth"
+    torch.manual_seed(0)
+    model = MaskedPoseModel(
+        frames=9, num_joints=17, layers=1, decoder_depth=2, width=16, hidden_width=16
+    )
+    return save_released(model, path)
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        ("--comp3d 1 --mask_manner3D 0,1,2,3", 5),
+        ("--comp3d 1 --mask_manner3D 0,1,2,3 --test_augmentation True", 5),
+        ("--comp2dlift 1 --mask_manner2D 0,1,2,3", 5),
+        ("--comp2dlift 1", 6),  # the default list ends in six joints at random
+        ("--onlylift 1", 1),
+    ],
+)
+def test_each_limb_set_has_a_row(script, tiny_completion, words, rows, tmp_path):
+    reload = ["--MAEreload", "1", "--MAEcp", tiny_completion, "--MAE", "--vis", "1"]
+    done = script("pretrainer.py", *TINY, *words.split(), *reload)
+    lines = done.stdout.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("Hidden "))
+    assert len(lines[start + 1 : -1]) == rows
+    assert lines[-1].startswith("maep1: ")
+    picture = tmp_path / "checkpoint/pretrain_test_f9_t0.80/completions.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    again = script("pretrainer.py", *TINY, *words.split(), *reload)
+    assert again.stdout.splitlines()[start:] == lines[start:]  # the masks are the same each time
+
+
+def test_the_mirrored_pass_hides_the_mirrored_joints(script, tiny_completion):
+    lines = {}
+    for name, words in (
+        ("plain", ""),
+        ("mirrored", "--test_augmentation True"),
+        ("as published", "--test_augmentation True --legacy_flip_mask 1"),
+    ):
+        done = script(
+            "pretrainer.py", *TINY, "--comp2dlift", "1", "--mask_manner2D", "2", "--MAEreload", "1",
+            "--MAEcp", tiny_completion, *words.split(),
+        )  # fmt: skip
+        lines[name] = done.stdout.splitlines()[-1]
+    assert len(set(lines.values())) == 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "--comp3d 1",
+        "--comp2dlift 1 --test_augmentation True",
+        "--onlylift 1",
+        "--n_joints 16 --poseaug 0 --vis 1",
+        "--precision bf16",
+        "-b 2 -s 400",  # batches of one modality only are bound to come up
+        "-f 1 -b 16 -s 100",
+        "--frozen 1 --frozen_parts encoder2d,shared_layers_spatial",
+        "--test 0",
+    ],
+)
+def test_tasks_train(script, words, tmp_path):
+    done = script("pretrainer.py", *TRAIN, *words.split())
+    results = next((tmp_path / "checkpoint").glob("pretrain_t_*/results.json"))
+    history = json.loads(results.read_text())["history"]
+    assert len(history) == 2 and all(np.isfinite(record["loss"]) for record in history)
+    weights = list(results.parent.glob("t_pretrain_*_2D.pth"))
+    assert len(weights) == 2  # after every epoch
+    if "frozen" in words:
+        assert "frozen: encoder2d, shared_layers_spatial" in done.stdout
+
+
+def test_frozen_parts_stay_as_they_are(script, tmp_path):
+    model = MaskedPoseModel(
+        frames=9, num_joints=17, layers=1, decoder_depth=1, width=16, hidden_width=16
+    )
+    save_released(model, tmp_path / "x.pth")
+    words = ["--frozen", "1", "--frozen_parts", "encoder2d", "--MAEreload", "1"]
+    script("pretrainer.py", *TRAIN, *words, "--MAEcp", "x.pth", "--nepoch", "1")
+    after = last_checkpoint(tmp_path / FOLDER)["modules"]["pretrain"]
+    for name, tensor in model.state_dict().items():
+        if name.startswith("encoder2d."):
+            assert torch.equal(after[f"module.{name}"], tensor), name
+    assert not torch.equal(after["module.encoder3d.fc_1.weight"], model.encoder3d.fc_1.weight)
+
+
+def test_killed_and_resumed_a_run_ends_where_an_uninterrupted_one_does(tmp_path):
+    words = [*TRAIN, "--nepoch", "3"]
+    straight = start_script("pretrainer.py", tmp_path / "straight", *words)
+    assert straight.wait(300) == 0, straight.stderr.read()
+    folder = tmp_path / "killed"
+    run = start_script("pretrainer.py", folder, *words)
+    while len(list((folder / FOLDER).glob("t_pretrain_1_*"))) == 0:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    again = start_script("pretrainer.py", folder, *words, "-r")
+    assert again.wait(300) == 0, again.stderr.read()
+    assert_same_end(
+        last_checkpoint(tmp_path / "straight" / FOLDER), last_checkpoint(folder / FOLDER)
+    )
+
+
+def test_pre_trained_weights_go_into_the_lifter(script, tmp_path):
+    script("pretrainer.py", *TRAIN, "--nepoch", "1")
+    weights = next((tmp_path / FOLDER).glob("t_pretrain_1_*.pth"))
+    fine_tune = ["--train", "1", "--nepoch", "1", "--MAEreload", "1", "--previous_dir", weights]
+    done = script("trainer.py", *fine_tune, *TINY)
+    report = next(line for line in done.stdout.splitlines() if "taken over" in line)
+    for part in ("encoder2d 7/7", "shared_layers_spatial 16/16", "shared_layers_temporal 19/19"):
+        assert part in report
+    assert "Transformer_reduce 0/" in report
+
+
+def test_an_epoch_of_pre_training_visits_the_2d_and_the_3d_of_every_window():
+    store = h36m.H36MFiles.read(str(SAMPLE), "gt").store(["S9"], num_joints=17)
+    index = WindowIndex(store.offsets, WindowRule(9))
+    masks = Masking("pretrain", 5, 0.6, (0,), (0,))
+    generator = torch.Generator().manual_seed(0)
+    windows = [index.windows(torch.tensor(chosen)) for chosen in ([1, 2, 3], [10, 11])]
+    batch = make_batch(store, masks, *windows, generator)
+    assert batch.pose_2d.shape == (3, 9, 17, 2) and batch.pose_3d.shape == (2, 9, 17, 3)
+    assert not batch.pose_3d[:, :, 0].any()  # root at 0
+    # One pair of masks a batch, shared by its samples; 2D and 3D have masks of their own.
+    assert (batch.mask_2d == batch.mask_2d[0]).all() and (
+        batch.visible_2d == batch.visible_2d[0]
+    ).all()
+    assert not torch.equal(batch.mask_2d[0], batch.mask_3d[0])
+    assert batch.visible_2d.shape == (3, 4)
+    other = make_batch(store, masks, *windows, generator)
+    assert not torch.equal(batch.mask_2d, other.mask_2d)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("--comp3d 1 --mask_manner3D x", "--mask_manner3D 'x' is not a comma list"),
+        ("--comp3d 1 --mask_manner3D 40", "numbers up to 20"),
+        ("-smn 18", "-smn 18 is more than the 17 joints"),
+        ("--comp3d 1 --onlylift 1", "exclude each other"),
+        ("--MAEreload 1", "--MAEreload 1 needs a path: --MAEcp"),
+        ("--dataset h36m,amass", "this version reads h36m only"),
+        ("--train 1 --n_joints 16", "--poseaug 0 trains without"),
+        ("--train 1 --frozen 1 --frozen_parts legs", "no part 'legs'; there are"),
+        (f"--MAEreload 1 --MAEcp {GOLDEN}/ckpt/nothing.pth", "no such checkpoint"),
+    ],
+)
+def test_mistakes(mistake, words, complaint):
+    assert complaint in mistake("pretrainer.py", "--MAE", *TINY, *words.split())
