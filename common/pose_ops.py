@@ -27,9 +27,9 @@ def mirror_pose(pose: Tensor) -> Tensor:
     """Mirror (..., J, C) left to right: negate x, swap the joints of the two sides."""
     joints, coordinates = pose.shape[-2:]
     columns, signs = _mirror_columns(joints, coordinates, pose.device)
-    # On flat frames: five times faster than along the joints, whose rows are 2 or 3 numbers long.
-    mirrored = pose.flatten(-2).index_select(-1, columns).mul_(signs)
-    return mirrored.unflatten(-1, (joints, coordinates))
+    # As a matrix of flat frames: much faster than along the joints, rows of 2 or 3 numbers.
+    frames = pose.reshape(-1, joints * coordinates)
+    return frames.index_select(1, columns).mul_(signs).view(pose.shape)
 
 
 def mirror_mask(mask: Tensor) -> Tensor:
