@@ -23,9 +23,6 @@ from common.runtime import LOG
 from common.safe_npz import load_npz
 from common.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
 
-TRAIN_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
-TEST_SUBJECTS = ("S9", "S11")
-FRAMES_PER_SECOND = 50
 CAMERA_FILE = "h36m_cameras.json"
 PACKAGED_CAMERAS = Path(__file__).resolve().parent.parent / "dataset" / CAMERA_FILE
 WHERE_DATA_COME_FROM = (

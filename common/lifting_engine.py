@@ -13,9 +13,6 @@ from common.pose_store import PoseStore
 from common.runtime import Runtime
 from common.windows import WindowIndex, WindowRule, Windows
 
-# On a CPU evaluation goes through about so many frames at a time: the activations stay in cache.
-CPU_FRAMES_A_PASS = 4096
-
 
 class Lifting:
     """A lifter, with or without a refiner, on the devices of a run."""
@@ -69,8 +66,7 @@ class Lifting:
             of the store's frames.
         """
         index = WindowIndex(store.offsets, rule)
-        if self.runtime.device.type == "cpu":
-            batch_size = min(batch_size, max(CPU_FRAMES_A_PASS // rule.frames, 1))
+        batch_size = self.runtime.windows_a_pass(batch_size, rule.frames)
         for module in self.modules.values():
             module.eval()
         predicted = torch.zeros(store.num_frames, store.num_joints, 3, device=store.device)

@@ -21,8 +21,6 @@ LOSS_WEIGHTS: dict[str, tuple[float, float, float]] = {
     "comp3d": (0, 1, 0),
     "comp2dlift": (1, 0, 2),
 }
-# On a CPU evaluation goes through about so many frames at a time: the activations stay in cache.
-CPU_FRAMES_A_PASS = 4096
 
 
 @dataclass(frozen=True)
@@ -205,8 +203,7 @@ class MaskedTest:
         self.store, self.masks, self.seed = store, masks, seed
         self.index = WindowIndex(store.offsets, rule)
         self.batch_size, self.flip, self.mirror_masks = batch_size, flip, mirror_masks
-        if store.device.type == "cpu":
-            self.batch_size = min(batch_size, max(CPU_FRAMES_A_PASS // rule.frames, 1))
+        self.frames = rule.frames
 
     def errors(self, model: MaskedModel, numbers: Sequence[int] | None = None) -> MaskedErrors:
         """Evaluate.
@@ -226,7 +223,7 @@ class MaskedTest:
         counts = torch.zeros_like(sums)
         mine = torch.arange(len(self.index)).tensor_split(runtime.world_size)[runtime.rank]
         with torch.inference_mode():
-            for samples in mine.split(self.batch_size):
+            for samples in mine.split(runtime.windows_a_pass(self.batch_size, self.frames)):
                 windows = self.index.windows(samples).to(self.store.device)
                 batch = make_batch(
                     self.store, self.masks, windows, windows, generator, numbers=numbers

@@ -37,6 +37,7 @@ sys.path.insert(0, str(ROOT))
 from common import h36m, runtime  # noqa: E402  (the path is set just above)
 from common.lifting_engine import Lifting, score  # noqa: E402
 from common.metrics import mpjpe  # noqa: E402
+from common.options import TEST_SUBJECTS, TRAIN_SUBJECTS  # noqa: E402
 from common.pose_ops import mirror_pose, with_zero_root  # noqa: E402
 from common.pose_store import PoseStore  # noqa: E402
 from common.pretrain_engine import MaskedModel, MaskedTask, Masking  # noqa: E402
@@ -256,7 +257,7 @@ class Side:
         self.device = torch.device(options.device)
         self.frames, self.batch = options.frames, options.batch
         files = h36m.H36MFiles.read(str(ROOT / "dataset" / "sample"), "gt")
-        self.store = files.store(h36m.TRAIN_SUBJECTS, num_joints=JOINTS)
+        self.store = files.store(TRAIN_SUBJECTS, num_joints=JOINTS)
         self.test_store = self.store.head(options.test_windows).to(self.device)
         index = WindowIndex(self.store.offsets, WindowRule(self.frames, frame_step=2))
         generator = torch.Generator().manual_seed(0)
@@ -530,8 +531,8 @@ def full_size() -> dict[str, Any]:
         before = peak_megabytes()
         started = time.perf_counter()
         files = h36m.H36MFiles.read(folder, "gt")
-        train = files.store(h36m.TRAIN_SUBJECTS, num_joints=JOINTS)
-        test = files.store(h36m.TEST_SUBJECTS, num_joints=JOINTS)
+        train = files.store(TRAIN_SUBJECTS, num_joints=JOINTS)
+        test = files.store(TEST_SUBJECTS, num_joints=JOINTS)
         loaded = time.perf_counter() - started
     del files
     memory = current_megabytes()
@@ -566,8 +567,8 @@ def write_random_h36m(folder: Path, generator: np.random.Generator) -> None:
     world: dict[str, dict[str, np.ndarray]] = {}
     screen: dict[str, dict[str, list[np.ndarray]]] = {}
     for subjects, frames in (
-        (h36m.TRAIN_SUBJECTS, FULL_SIZE_TRAIN_FRAMES),
-        (h36m.TEST_SUBJECTS, FULL_SIZE_TEST_FRAMES),
+        (TRAIN_SUBJECTS, FULL_SIZE_TRAIN_FRAMES),
+        (TEST_SUBJECTS, FULL_SIZE_TEST_FRAMES),
     ):
         sequences = [(subject, f"Action {i}") for subject in subjects for i in range(30)]
         bounds = np.linspace(0, frames // 4, len(sequences) + 1).astype(int)
