@@ -388,6 +388,9 @@ class MaskedTask:
         if lifted is not None and windows_2d is not None:
             target = with_zero_root(self.store.window_3d(windows_2d))
             terms.append(weight_lifted * mpjpe(lifted, target))
+        if not terms:  # windows of one frame, and one sample of either kind: nothing to learn from
+            trained = [p.sum() for p in self.model.model.parameters() if p.requires_grad]
+            return torch.stack(trained).sum() * 0.0
         return torch.stack(terms).sum()
 
     def _windows(self, samples: Tensor) -> Windows | None:

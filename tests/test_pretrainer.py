@@ -12,7 +12,8 @@ from conftest import GOLDEN, SAMPLE, TINY, assert_same_end, filled, last_checkpo
 from conftest import start as start_script
 
 from common import h36m
-from common.pretrain_engine import Masking, make_batch
+from common.pretrain_engine import MaskedModel, MaskedTask, Masking, make_batch
+from common.runtime import Runtime
 from common.windows import WindowIndex, WindowRule
 from model.masked_pose import MaskedPoseModel
 
@@ -180,6 +181,23 @@ def test_an_epoch_of_pre_training_visits_the_2d_and_the_3d_of_every_window():
     assert batch.visible_2d.shape == (3, 4)
     other = make_batch(store, masks, *windows, generator)
     assert not torch.equal(batch.mask_2d, other.mask_2d)
+
+
+def test_a_batch_too_small_for_batch_norm_changes_nothing():
+    store = h36m.H36MFiles.read(str(SAMPLE), "gt").store(["S9"], num_joints=17)
+    model = MaskedPoseModel(
+        frames=1, num_joints=17, layers=1, decoder_depth=1, width=16, hidden_width=16
+    )
+    run = Runtime(torch.device("cpu"), (), 0, 1, "fp32")
+    masks = Masking("pretrain", 5, 0.6, (0,), (0,))
+    placed = MaskedModel({"pretrain": model}, run)
+    task = MaskedTask(
+        placed, store, WindowRule(1), masks, test=None, generator=run.new_generator(0)
+    )
+    loss = task.loss(torch.tensor([0, len(task.index)]))  # one window's 2D, one window's 3D
+    loss.backward()
+    assert loss.item() == 0
+    assert not any(p.grad.any() for p in model.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize(
