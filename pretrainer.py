@@ -32,6 +32,7 @@ def main() -> None:
     train_store, test_store = h36m.load_stores(**options.h36m_data(args))
     module = build_model(args, masks)
     folder = RunFolder(run, **options.run_folder(args))
+    frozen = freeze(module, args.frozen_parts) if args.train and args.frozen else []
     model = MaskedModel({"pretrain": module}, run, compiled=args.compile)
     rule = WindowRule(args.frames, args.t_downsample)
     test = None
@@ -53,7 +54,7 @@ def main() -> None:
             masks,
             test=test,
             generator=run.new_generator(args.manualSeed),
-            frozen=freeze(module, args.frozen_parts) if args.frozen else (),
+            frozen=frozen,
         )
         schedule = Schedule(**options.schedule(args))
         training = Training(task, run, schedule, folder, every_epoch=True)

@@ -21,6 +21,7 @@ def main() -> None:
     train_store, test_store = h36m.load_stores(**options.h36m_data(args))
     modules = build_models(args)
     folder = RunFolder(run, **options.run_folder(args))
+    frozen = freeze(modules["no_refine"], args.frozen_parts) if args.train and args.frozen else []
     lifting = Lifting(modules, run, compiled=args.compile)
     test = None
     if test_store is not None:
@@ -37,7 +38,7 @@ def main() -> None:
             WindowRule(args.frames, args.t_downsample, **options.augmentation(args)),
             test=test,
             every_frame=bool(args.out_all),
-            frozen=freeze(modules["no_refine"], args.frozen_parts) if args.frozen else (),
+            frozen=frozen,
         )
         training = Training(task, run, Schedule(**options.schedule(args)), folder)
         folder.results["history"] = history = training.run(resume=args.resume)

@@ -229,9 +229,9 @@ class MaskedTest:
                     self.store, self.masks, windows, windows, generator, numbers=numbers
                 )
                 results, targets = self.recover(model, batch), self._targets(batch, windows)
-                hidden = [hidden_entries(batch, dimensions) for dimensions in (2, 2, 3)]
+                hidden_2d, hidden_3d = (hidden_entries(batch, dims) for dims in (2, 3))
                 for row, (result, target, mask) in enumerate(
-                    zip(results, targets, hidden, strict=True)
+                    zip(results, targets, (hidden_2d, hidden_2d, hidden_3d), strict=True)
                 ):
                     if result is None or target is None or mask is None:
                         continue
@@ -241,8 +241,8 @@ class MaskedTest:
         runtime.sum_over_processes(sums)
         runtime.sum_over_processes(counts)
         means = 1000 * sums / counts.clamp_min(1)
-        (all_2d, hidden_2d), (lifted, lifted_hidden), (all_3d, hidden_3d) = means.tolist()
-        return MaskedErrors(all_2d, hidden_2d, all_3d, hidden_3d, lifted, lifted_hidden)
+        recovered_2d, lifted, recovered_3d = means.tolist()  # each: over all, over what was hidden
+        return MaskedErrors(*recovered_2d, *recovered_3d, *lifted)
 
     def examples(self, model: MaskedModel, count: int) -> tuple[Windows, Tensor, Tensor, Tensor]:
         """Centre frames of some windows, for pictures.

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from golden.fill import fill
@@ -78,6 +79,16 @@ def mistake(script):
         return lines[0]
 
     return run
+
+
+def golden(name: str, prefix: str) -> dict[str, torch.Tensor]:
+    """The arrays of a golden file whose names begin with a prefix, without it."""
+    with np.load(GOLDEN / name) as arrays:
+        return {
+            key.removeprefix(prefix): torch.from_numpy(arrays[key])
+            for key in arrays
+            if key.startswith(prefix)
+        }
 
 
 def filled(module: nn.Module) -> nn.Module:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, filled, without_dropout
+from conftest import GOLDEN, filled, golden, without_dropout
 
 from common import masking
 from common.metrics import mpjpe
@@ -15,15 +15,6 @@ from model.masked_pose import MaskedPoseModel
 
 CONTRACT = json.loads((GOLDEN / "state_dict_contract.json").read_text())
 PRE_TRAINED = [(27, 16, 3), (243, 17, 4)]
-
-
-def golden(name, prefix):
-    with np.load(GOLDEN / name) as arrays:
-        return {
-            key.removeprefix(prefix): torch.from_numpy(arrays[key])
-            for key in arrays
-            if key.startswith(prefix)
-        }
 
 
 def model(frames, joints, layers, decoder_depth):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, filled, without_dropout
+from conftest import GOLDEN, filled, golden, without_dropout
 from torch.nn import functional as F
 
 from common.metrics import mpjpe
@@ -15,15 +15,6 @@ from model.lifter import PoseLifter, PoseRefiner
 
 SIZES = [(243, 17, 4), (27, 16, 3), (9, 17, 3)]
 CONTRACT = json.loads((GOLDEN / "state_dict_contract.json").read_text())
-
-
-def golden(name: str, prefix: str) -> dict[str, torch.Tensor]:
-    with np.load(GOLDEN / name) as arrays:
-        return {
-            key.removeprefix(prefix): torch.from_numpy(arrays[key])
-            for key in arrays
-            if key.startswith(prefix)
-        }
 
 
 def lifter(frames: int, joints: int, layers: int) -> PoseLifter:
