@@ -1,15 +1,21 @@
 """Train, resume, evaluate and refine a lifter on Human3.6M-format data."""
 
 from argparse import Namespace
+from dataclasses import replace
 
-from torch import nn
-
-from common import checkpoint, h36m, options, reports, runtime, viz
-from common.lifting_engine import Lifting, LiftingTask, LiftingTest, action_table
+from common import h36m, models, options, reports, runtime, viz
+from common.lifting_engine import (
+    HUMAN36M,
+    Benchmark,
+    Lifting,
+    LiftingScores,
+    LiftingTask,
+    LiftingTest,
+)
+from common.pose_store import PoseStore
 from common.run_folder import RunFolder
-from common.training import Schedule, Training, freeze
+from common.training import GradientSteps, Schedule, Training, freeze
 from common.windows import WindowRule
-from model.lifter import PoseLifter, PoseRefiner
 
 SCRIPT = "trainer.py"
 
@@ -17,71 +23,75 @@ SCRIPT = "trainer.py"
 def main() -> None:
     """The run that the command line asks for."""
     args = options.parse(SCRIPT)
-    run = runtime.start(gpus=args.gpu, seed=args.manualSeed, precision=args.precision)
+    run = runtime.start(**options.devices(args))
     train_store, test_store = h36m.load_stores(**options.h36m_data(args))
-    modules = build_models(args)
-    folder = RunFolder(run, **options.run_folder(args))
-    frozen = freeze(modules["no_refine"], args.frozen_parts) if args.train and args.frozen else []
-    lifting = Lifting(modules, run, compiled=args.compile)
-    test = None
-    if test_store is not None:
-        test = LiftingTest(
-            test_store.to(run.device),
-            WindowRule(args.frames, args.t_downsample),
-            batch_size=args.batchSize,
-            flip=args.test_augmentation,
-        )
-    if train_store is not None:
-        task = LiftingTask(
-            lifting,
-            train_store.to(run.device),
-            WindowRule(args.frames, args.t_downsample, **options.augmentation(args)),
-            test=test,
-            every_frame=bool(args.out_all),
-            frozen=frozen,
-        )
-        training = Training(task, run, Schedule(**options.schedule(args)), folder)
-        folder.results["history"] = history = training.run(resume=args.resume)
-        if args.vis and run.is_main:
-            viz.draw_learning_curve(folder.path / "learning_curve.png", history, ("p1", "p2"), "mm")
-    if test is not None:
-        scores = test.scores(lifting)
-        table = action_table(scores, test.store)
+    rule = WindowRule(args.frames, args.t_downsample)
+    folder, test, scores = lift(args, run, train_store, test_store, rule, HUMAN36M)
+    if test is not None and scores is not None:
+        table = test.table(scores)
         folder.results["test"] = reports.lifting_results(table)
-        if args.save_predictions and run.is_main:
-            reports.save_predictions(args.save_predictions, scores, test.store)
-        if args.vis and run.is_main:
-            viz.draw_predictions(folder.path / "predictions.png", scores, test.store)
         for line in reports.lifting_lines(table):
             runtime.LOG.info(line)
     folder.write_results()
 
 
-def build_models(args: Namespace) -> dict[str, nn.Module]:
-    """The lifter and, with --refine, the refiner, by the names of their weight files."""
-    lifter = PoseLifter(
-        frames=args.frames,
-        num_joints=args.n_joints,
-        layers=args.layers,
-        width=args.channel,
-        hidden_width=args.d_hid,
-    )
-    modules: dict[str, nn.Module] = {"no_refine": lifter}
-    if args.refine:
-        modules["refine"] = PoseRefiner(num_joints=args.n_joints)
-    if args.refine or not args.out_all:
-        lifter.fcn_1.requires_grad_(False)  # the per-frame head is not part of these losses
-    if args.resume and args.train:
-        return modules  # the resume file holds all weights
-    if args.reload:
-        checkpoint.load_whole(lifter, args.previous_dir)
-    elif args.MAEreload:
-        runtime.LOG.info(checkpoint.load_matching(lifter, args.previous_dir))
-    elif not args.train:
+def lift(
+    args: Namespace,
+    run: runtime.Runtime,
+    train_store: PoseStore | None,
+    test_store: PoseStore | None,
+    rule: WindowRule,
+    benchmark: Benchmark,
+) -> tuple[RunFolder, LiftingTest | None, LiftingScores | None]:
+    """Train a lifter where there are training poses, test it where there are test poses.
+
+    Args:
+        args: the options.
+        run: devices and processes.
+        train_store: training poses, on CPU, or None.
+        test_store: test poses, on CPU, or None.
+        rule: plain windows; the options say how training windows are multiplied.
+        benchmark: how test errors are averaged.
+
+    Returns:
+        The folder that holds the results so far, the test, and its scores.
+    """
+    modules = models.build_lifter(options.model_size(args), **options.lifter(args))
+    folder = RunFolder(run, **options.run_folder(args))
+    if not (args.train or args.reload):
         runtime.LOG.info("note: no --reload, so a lifter with random weights is evaluated")
-    if args.refine and args.refine_reload:
-        checkpoint.load_whole(modules["refine"], args.previous_refine_name)
-    return modules
+    frozen = freeze(modules["no_refine"], args.frozen_parts) if args.train and args.frozen else []
+    lifting = Lifting(modules, run, compiled=args.compile)
+    test = scores = None
+    if test_store is not None:
+        test = LiftingTest(
+            test_store.to(run.device),
+            rule,
+            batch_size=args.batchSize,
+            flip=args.test_augmentation,
+            benchmark=benchmark,
+        )
+    if train_store is not None:
+        task = LiftingTask(
+            lifting,
+            train_store.to(run.device),
+            replace(rule, **options.augmentation(args)),
+            test=test,
+            every_frame=bool(args.out_all),
+            frozen=frozen,
+        )
+        schedule = Schedule(**options.schedule(args))
+        training = Training(task, GradientSteps(task, run, schedule), run, schedule, folder)
+        folder.results["history"] = history = training.run(resume=args.resume)
+        if args.vis and run.is_main:
+            viz.draw_learning_curve(folder.path / "learning_curve.png", history, ("p1", "p2"), "mm")
+    if test is not None:
+        scores = test.scores(lifting)
+        if args.save_predictions and run.is_main:
+            reports.save_predictions(args.save_predictions, scores, test.store)
+        if args.vis and run.is_main:
+            viz.draw_predictions(folder.path / "predictions.png", scores, test.store)
+    return folder, test, scores
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Write files whole or not at all; read and write weights in the released format."""
 
-import errno
 import io
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from common.data_files import whole_file
 from common.errors import UserError
 
-WRAPPER_KEYS = ("state_dict", "model_state_dict", "model", "model_pos", "net", "weights")
+WRAPPER_KEYS = ("state_dict", "model_state_dict", "model", "model_pos", "net", "weights", "model_G")
 SHOWN_NAMES = 4
 
 
@@ -26,23 +27,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         UserError: it cannot be written (a full disk, say); a file of that name is left as it was.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        kept = "; the file that was there is intact" if path.exists() else ""
-        raise UserError(f"cannot write {path}: {reason}{kept}") from None
+    with whole_file(path) as stream:
+        stream.write(content)
 
 
 def save_torch(path: Path, content: Mapping[str, Any]) -> None:
@@ -66,8 +52,8 @@ def load_torch(path: str | Path) -> Any:
         raise UserError(f"{path}: no such checkpoint") from None
     except Exception as error:  # damaged bytes surface as almost any exception of the decoders
         text = str(error)
-        if "Unsupported global" in text or "Unsupported class" in text:
-            name = text.split("GLOBAL ", 1)[-1].split(" was not", 1)[0].split(" not ", 1)[0]
+        if re.search("unsupported (global|class)", text, re.IGNORECASE):
+            name = re.split(" was not| not | whose ", text.split("GLOBAL ", 1)[-1], maxsplit=1)[0]
             raise UserError(f"{path}: refused, it holds more than tensors: {name}") from None
         raise UserError(f"{path}: not a checkpoint, or damaged ({type(error).__name__})") from None
 

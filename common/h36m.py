@@ -3,9 +3,7 @@
 Formats: SPEC section 3 of the project, that is the .npz files of VideoPose3D.
 """
 
-import hashlib
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +16,13 @@ from torch import Tensor
 from common.camera import normalise_screen, world_to_camera
 from common.errors import UserError
 from common.pose_ops import relative_to_root
-from common.pose_store import PoseStore, SequenceName
+from common.pose_store import PoseStore, SequenceName, Source, build_store, cut_store
 from common.runtime import LOG
-from common.safe_npz import load_npz
+from common.safe_npz import float_tensor, load_dictionary, numeric_shape
 from common.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
 
 CAMERA_FILE = "h36m_cameras.json"
 PACKAGED_CAMERAS = Path(__file__).resolve().parent.parent / "dataset" / CAMERA_FILE
-WHERE_DATA_COME_FROM = (
-    "dataset/README.md says how to get it; --root_path dataset/sample/ works without"
-)
 
 
 @dataclass(frozen=True)
@@ -47,6 +42,10 @@ class CameraView:
     centre: Tensor
     width: int
     height: int
+
+    def from_world(self, points: Tensor) -> Tensor:
+        """World points (..., 3) in this camera's space, metres."""
+        return world_to_camera(points, self.orientation, self.centre)
 
 
 def load_cameras(root: Path) -> dict[str, list[CameraView]]:
@@ -122,8 +121,8 @@ class H36MFiles:
         path_3d = root / "data_3d_h36m.npz"
         path_2d = root / f"data_2d_h36m_{keypoints}.npz"
         return cls(
-            poses_3d=_read_key(path_3d, "positions_3d"),
-            poses_2d=_read_key(path_2d, "positions_2d"),
+            poses_3d=_poses_by_subject(path_3d, "positions_3d"),
+            poses_2d=_poses_by_subject(path_2d, "positions_2d"),
             cameras=load_cameras(root),
             path_3d=path_3d,
             path_2d=path_2d,
@@ -138,6 +137,7 @@ class H36MFiles:
         downsample: int = 1,
         subset: float = 1.0,
         pixels: bool = False,
+        unknown_3d: bool = False,
     ) -> PoseStore:
         """Poses of some subjects in flat tensors; what the files lack is said in the log.
 
@@ -149,6 +149,7 @@ class H36MFiles:
             subset: keep this share of each sequence, one run of frames at a place that depends on
                 its name only.
             pixels: leave 2D in pixels.
+            unknown_3d: see `build_store`.
 
         Returns:
             The store, on CPU.
@@ -163,38 +164,38 @@ class H36MFiles:
             raise UserError(
                 f"no sequences{wanted} for the subjects {', '.join(subjects)} in {self.path_3d}"
             )
-        names, slices, lengths = [], [], []
-        for name, world, _ in entries:
-            kept = _kept_frames(name, len(world), downsample=downsample, subset=subset)
-            names.append(name)
-            slices.append(kept)
-            lengths.append(len(range(*kept.indices(len(world)))))
-        offsets = torch.tensor([0, *lengths]).cumsum(0)
-        pose_2d = torch.empty(int(offsets[-1]), num_joints, 2)
-        pose_3d = torch.empty(int(offsets[-1]), num_joints, 3)
-        intrinsics = []
-        for i, (name, world, screen) in enumerate(entries):
-            view = self.cameras[name.subject][name.camera]
-            place = slice(int(offsets[i]), int(offsets[i + 1]))
-            pose_3d[place] = _camera_space(world[slices[i]], view, num_joints)
-            kept_2d = self._checked_2d(name, screen, len(world), num_joints)[slices[i]]
-            pose_2d[place] = (
-                kept_2d
-                if pixels
-                else normalise_screen(kept_2d, width=view.width, height=view.height)
-            )
-            intrinsics.append(view.intrinsics)
-        store = PoseStore(
-            pose_2d=pose_2d,
-            pose_3d=pose_3d,
-            cameras=torch.stack(intrinsics),
-            offsets=offsets,
-            names=names,
-            frame_step=downsample,
-            first_frames=[kept.start for kept in slices],
+        sources = [
+            self._source(name, world, screen, num_joints, pixels=pixels)
+            for name, world, screen in entries
+        ]
+        return build_store(
+            sources,
+            num_joints=num_joints,
+            path_2d=self.path_2d,
+            path_3d=self.path_3d,
+            downsample=downsample,
+            subset=subset,
+            unknown_3d=unknown_3d,
         )
-        self._check_finite(store)
-        return store
+
+    def _source(
+        self,
+        name: SequenceName,
+        world: np.ndarray,
+        screen: np.ndarray,
+        num_joints: int,
+        *,
+        pixels: bool,
+    ) -> Source:
+        view = self.cameras[name.subject][name.camera]
+
+        def read(kept: slice) -> tuple[Tensor, Tensor]:
+            pose_2d = self._checked_2d(name, screen, len(world), num_joints)[kept]
+            if not pixels:
+                pose_2d = normalise_screen(pose_2d, width=view.width, height=view.height)
+            return pose_2d, _camera_space(world[kept], view, num_joints)
+
+        return Source(name, len(world), read, camera=view.intrinsics)
 
     def _entries(
         self, subjects: Sequence[str], actions: Sequence[str] | None
@@ -242,7 +243,7 @@ class H36MFiles:
                 )
 
     def _checked_3d(self, subject: str, action: str, world: Any) -> np.ndarray:
-        shape = _numeric_shape(world)
+        shape = numeric_shape(world)
         if len(shape) != 3 or shape[1:] != (32, 3) or not shape[0]:
             raise UserError(
                 f"{self.path_3d}: {subject} {action} has shape {shape}, (frames, 32, 3) is needed"
@@ -251,7 +252,7 @@ class H36MFiles:
 
     def _checked_2d(self, name: SequenceName, screen: Any, length: int, num_joints: int) -> Tensor:
         """Pixel poses (length, num_joints, 2) of one camera, cut to the length of the 3D poses."""
-        shape = _numeric_shape(screen)
+        shape = numeric_shape(screen)
         if len(shape) != 3 or shape[1] not in (16, 17) or shape[2] != 2:
             raise UserError(
                 f"{self.path_2d}: {name} has shape {shape}, (frames, 17, 2) or (frames, 16, 2) is "
@@ -265,29 +266,8 @@ class H36MFiles:
             raise UserError(
                 f"{self.path_2d}: {name} has {shape[0]} frames, fewer than its 3D poses ({length})"
             )
-        poses = _float_tensor(screen[:length])
+        poses = float_tensor(screen[:length])
         return poses if shape[1] == num_joints else _without_neck(poses)
-
-    def _check_finite(self, store: PoseStore) -> None:
-        for path, poses in ((self.path_3d, store.pose_3d), (self.path_2d, store.pose_2d)):
-            if torch.isfinite(poses.sum()):  # one cheap pass: a NaN or infinity survives the sum
-                continue
-            bad = (~torch.isfinite(poses)).flatten(1).any(1).nonzero()
-            if not len(bad):
-                continue
-            frame = int(bad[0])
-            sequence = int(torch.searchsorted(store.offsets, frame, right=True)) - 1
-            in_file = store.first_frames[sequence] + store.frame_step * (
-                frame - int(store.offsets[sequence])
-            )
-            raise UserError(f"{path}: NaN or infinity in {store.names[sequence]}, frame {in_file}")
-
-
-def _numeric_shape(array: Any) -> tuple[int, ...]:
-    """The shape of an array of numbers; () for anything else."""
-    if isinstance(array, np.ndarray) and array.dtype.kind in "fiu":
-        return array.shape
-    return ()
 
 
 def load_stores(
@@ -298,6 +278,7 @@ def load_stores(
     test_subjects: Sequence[str] | None,
     subset: float,
     max_frames: int | None,
+    unknown_3d: bool,
     **options: Any,
 ) -> tuple[PoseStore | None, PoseStore | None]:
     """Training and test poses of a data folder.
@@ -309,56 +290,37 @@ def load_stores(
         test_subjects: None for no test poses.
         subset: share of each training sequence.
         max_frames: keep only so many frames of each store (`--debug`); None for all.
+        unknown_3d: accept test sequences without 3D (NaN throughout), to predict it.
         **options: of `H36MFiles.store`, for both.
 
     Returns:
         The stores, on CPU, None for what was not asked for.
     """
     files = H36MFiles.read(root_path, keypoints)
-    stores: list[PoseStore | None] = []
-    for subjects, part in ((train_subjects, subset), (test_subjects, 1.0)):
-        store = None if subjects is None else files.store(subjects, subset=part, **options)
-        stores.append(store if store is None or max_frames is None else store.head(max_frames))
-    train, test = stores
-    return train, test
+    train = test = None
+    if train_subjects is not None:
+        train = files.store(train_subjects, subset=subset, **options)
+    if test_subjects is not None:
+        test = files.store(test_subjects, unknown_3d=unknown_3d, **options)
+    return cut_store(train, max_frames), cut_store(test, max_frames)
 
 
-def _read_key(path: Path, key: str) -> dict[str, dict[str, Any]]:
-    if not path.exists():
-        raise UserError(f"{path}: no such file; {WHERE_DATA_COME_FROM}")
-    content = load_npz(path)
-    poses = content.get(key)
-    if not isinstance(poses, dict) or not all(isinstance(v, dict) for v in poses.values()):
-        found = ", ".join(content) or "nothing"
-        raise UserError(f"{path}: no dictionary {key!r} of subjects and actions in it ({found})")
+def _poses_by_subject(path: Path, key: str) -> dict[str, dict[str, Any]]:
+    poses = load_dictionary(path, key)
+    for subject, actions in poses.items():
+        if not isinstance(actions, dict):
+            raise UserError(f"{path}: {key!r} of {subject} is not a dictionary of actions")
     return poses
-
-
-def _kept_frames(name: SequenceName, length: int, *, downsample: int, subset: float) -> slice:
-    """The frames of a sequence that --downsample and --subset keep; the same for all cameras."""
-    count = length
-    start = 0
-    if subset < 1:
-        count = max(round(length // downsample * subset), 1) * downsample
-        digest = hashlib.sha256(f"{name.subject} {name.action} {length}".encode()).digest()
-        room = max(length - count, 0) + 1
-        start = math.floor(int.from_bytes(digest[:8], "big") / 2**64 * room)
-    return slice(start, min(start + count, length), downsample)
 
 
 def _camera_space(world: np.ndarray, view: CameraView, num_joints: int) -> Tensor:
     """(L, 32, 3) world metres -> (L, J, 3) camera space, root-relative but for the root."""
-    poses = _float_tensor(world[:, list(H36M_32_TO_17)])
+    poses = float_tensor(world[:, list(H36M_32_TO_17)])
     if num_joints == 16:
         poses = _without_neck(poses)
-    return relative_to_root(world_to_camera(poses, view.orientation, view.centre))
+    return relative_to_root(view.from_world(poses))
 
 
 def _without_neck(poses: Tensor) -> Tensor:
     kept = [j for j in range(poses.shape[1]) if j != JOINT_ABSENT_FROM_16]
     return poses[:, kept]
-
-
-def _float_tensor(array: np.ndarray) -> Tensor:
-    """A float32 copy: what files hold is read-only."""
-    return torch.from_numpy(np.array(array, dtype=np.float32))

@@ -1,15 +1,15 @@
 """Fine-tuning and evaluation of a lifter on a pose store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from common.camera import back_project
-from common.metrics import joint_errors, mpjpe, p_mpjpe, velocity_errors
+from common.metrics import correct_joints, joint_errors, mpjpe, p_mpjpe, velocity_errors
 from common.pose_ops import predict_with_flip, with_zero_root
-from common.pose_store import PoseStore
+from common.pose_store import PoseStore, SequenceName, WindowedPoses
 from common.runtime import Runtime
 from common.windows import WindowIndex, WindowRule, Windows
 
@@ -52,8 +52,10 @@ class Lifting:
         )
         return self.refiner(centre, back_projected)
 
-    def predict(self, store: PoseStore, rule: WindowRule, *, batch_size: int, flip: bool) -> Tensor:
-        """Lift every frame of a store as the centre of a window.
+    def predict(
+        self, store: PoseStore, rule: WindowRule, *, batch_size: int, flip: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Lift every frame of a store that counts, each as the centre of a window.
 
         Args:
             store: poses, on the runtime's device.
@@ -62,14 +64,14 @@ class Lifting:
             flip: average with the mirrored input's prediction.
 
         Returns:
-            (N, J, 3) root-relative metres with the root at 0, on the runtime's device, in the order
-            of the store's frames.
+            (M, J, 3) root-relative metres with the root at 0, on the runtime's device; (M,) int64
+            on CPU, the frames in the store, in order.
         """
-        index = WindowIndex(store.offsets, rule)
+        index = WindowIndex(store.offsets, rule, store.counted)
         batch_size = self.runtime.windows_a_pass(batch_size, rule.frames)
         for module in self.modules.values():
             module.eval()
-        predicted = torch.zeros(store.num_frames, store.num_joints, 3, device=store.device)
+        predicted = torch.zeros(len(index), store.num_joints, 3, device=store.device)
         mine = torch.arange(len(index)).tensor_split(self.runtime.world_size)[self.runtime.rank]
         with torch.inference_mode():
             for samples in mine.split(batch_size):
@@ -78,9 +80,9 @@ class Lifting:
                     centre = self._centres(store, windows, flip=flip)
                     if self.refiner is not None:
                         centre = self.refined(centre, store, windows.to(store.device))
-                place = windows.centres.to(store.device)
-                predicted[place] = with_zero_root(centre.float()).squeeze(1)
-        return self.runtime.sum_over_processes(predicted)
+                predicted[samples] = with_zero_root(centre.float()).squeeze(1)
+        frames = index.windows(torch.arange(len(index))).centres
+        return self.runtime.sum_over_processes(predicted), frames
 
     def _centres(self, store: PoseStore, windows: Windows, *, flip: bool) -> Tensor:
         """Centre poses (B, 1, J, 3) of windows that are on the CPU."""
@@ -100,45 +102,95 @@ class Lifting:
 
 @dataclass(frozen=True)
 class LiftingScores:
-    """Errors of predicted poses, frame by frame.
+    """Errors of predicted poses, frame by frame; NaN where the true pose is not known.
 
     Attributes:
-        predicted: (N, J, 3) root-relative metres.
-        target: (N, J, 3) likewise.
-        protocol_1: (N,) mm.
-        protocol_2: (N,) mm.
-        velocity: (N,) mm a frame; NaN for the first frame of a sequence, which has none.
+        frames: (M,) int64, the frames in the store.
+        predicted: (M, J, 3) root-relative metres.
+        target: (M, J, 3) likewise.
+        protocol_1: (M,) mm.
+        protocol_2: (M,) mm.
+        velocity: (M,) mm a frame; NaN where the frame before was not predicted.
+        pck: (M,) share of the joints within 150 mm, %.
+        auc: (M,) its mean over the thresholds 0, 5, ..., 150 mm, %.
     """
 
+    frames: Tensor
     predicted: Tensor
     target: Tensor
     protocol_1: Tensor
     protocol_2: Tensor
     velocity: Tensor
+    pck: Tensor
+    auc: Tensor
 
 
-def score(predicted: Tensor, store: PoseStore) -> LiftingScores:
-    """Compare predicted poses with those of their store.
+def score(predicted: Tensor, frames: Tensor, store: PoseStore) -> LiftingScores:
+    """Compare predicted poses with those of their store, all at once on its device.
 
     Args:
-        predicted: (N, J, 3) root-relative metres, in the order of the store's frames.
+        predicted: (M, J, 3) root-relative metres.
+        frames: (M,) int64 on CPU, their frames in the store, in order.
         store: the true poses.
 
     Returns:
         The scores, on CPU.
     """
-    target = with_zero_root(store.pose_3d)
-    velocity = torch.full((len(target),), torch.nan, device=target.device)
-    for frames in store.sequence_slices():
-        errors = velocity_errors(predicted[frames], target[frames])
-        velocity[frames.start + 1 : frames.stop] = errors
+    target = with_zero_root(store.pose_3d[frames.to(store.device)])
+    errors = joint_errors(predicted, target)  # (M, J)
+    known = errors.isfinite().all(-1)
+    protocol_2 = torch.full_like(errors[:, 0], torch.nan)
+    protocol_2[known] = p_mpjpe(predicted[known], target[known])
+    velocity = torch.full_like(protocol_2, torch.nan)
+    sequences = store.sequences_of(frames)
+    follows = ((frames.diff() == 1) & (sequences.diff() == 0)).to(store.device)
+    velocity[1:] = torch.where(follows, velocity_errors(predicted, target), velocity[1:])
+    within, area = (shares.mean(-1) for shares in correct_joints(errors))
+    unknown = torch.where(known, 0.0, torch.nan)
     return LiftingScores(
+        frames=frames,
         predicted=predicted.cpu(),
         target=target.cpu(),
-        protocol_1=1000 * joint_errors(predicted, target).mean(-1).cpu(),
-        protocol_2=1000 * p_mpjpe(predicted, target).cpu(),
+        protocol_1=1000 * errors.mean(-1).cpu(),
+        protocol_2=1000 * protocol_2.cpu(),
         velocity=1000 * velocity.cpu(),
+        pck=100 * (within + unknown).cpu(),
+        auc=100 * (area + unknown).cpu(),
     )
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """How a data set's errors are averaged.
+
+    Attributes:
+        title: what a row of its table is.
+        row_of: the row that a sequence belongs to.
+        by_frames: whether the result is the mean over all frames; else the unweighted one of rows.
+        errors: which errors it reports: fields of `ErrorRow`.
+    """
+
+    title: str
+    row_of: Callable[[SequenceName], str]
+    by_frames: bool
+    errors: tuple[str, ...]
+
+
+# "Walking 1" counts as Walking.
+HUMAN36M = Benchmark(
+    title="Action",
+    row_of=lambda name: name.action.split(" ")[0],
+    by_frames=False,
+    errors=("protocol_1", "protocol_2", "velocity"),
+)
+MPI_INF_3DHP = Benchmark(
+    title="Sequence",
+    row_of=lambda name: name.subject,
+    by_frames=True,
+    errors=("protocol_1", "protocol_2", "velocity", "pck", "auc"),
+)
+# Names of the errors in logs.
+LOGGED_NAMES = {"protocol_1": "p1", "protocol_2": "p2", "velocity": "mpjve"}
 
 
 @dataclass(frozen=True)
@@ -150,19 +202,25 @@ class LiftingTest:
         rule: windows, one a frame.
         batch_size: windows a pass.
         flip: mirror and average.
+        benchmark: how errors are averaged.
     """
 
     store: PoseStore
     rule: WindowRule
     batch_size: int
     flip: bool
+    benchmark: Benchmark
 
     def scores(self, lifting: Lifting) -> LiftingScores:
         """Lift all frames and compare."""
-        predicted = lifting.predict(
+        predicted, frames = lifting.predict(
             self.store, self.rule, batch_size=self.batch_size, flip=self.flip
         )
-        return score(predicted, self.store)
+        return score(predicted, frames, self.store)
+
+    def table(self, scores: LiftingScores) -> "ErrorTable":
+        """Average the errors of the store's frames."""
+        return error_table(scores, self.store, self.benchmark)
 
 
 class LiftingTask:
@@ -191,10 +249,14 @@ class LiftingTask:
         self.frozen = frozen
         self.lifting, self.modules = lifting, lifting.modules
         self.store, self.test = store, test
-        self.index = WindowIndex(store.offsets, rule)
+        self.poses = WindowedPoses([(store, rule)])
         self.every_frame = every_frame
-        self.num_samples = len(self.index)
+        self.num_samples = len(self.poses)
         self.frames = rule.frames
+
+    def losses(self, samples: Tensor) -> Iterator[Tensor]:
+        """The one loss () of some samples."""
+        yield self.loss(samples)
 
     def loss(self, samples: Tensor) -> Tensor:
         """MPJPE of all frames plus that of the centre; with a refiner that of the refined centre.
@@ -202,7 +264,7 @@ class LiftingTask:
         Targets have their root at 0, predictions keep the root that the network gives them.
         """
         store, lifting = self.store, self.lifting
-        windows = self.index.windows(samples).to(store.device)
+        ((_, windows),) = self.poses.windows(samples).parts
         pose_2d = store.window_2d(windows)
         if lifting.refiner is not None:
             centre, _ = lifting.lifter(pose_2d, with_sequence=False)
@@ -215,76 +277,94 @@ class LiftingTask:
         middle = self.frames // 2
         return mpjpe(sequence, target) + mpjpe(centre, target[:, middle : middle + 1])
 
+    def begin_step(self) -> None:
+        """Nothing is decided for a whole step."""
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The samples of an epoch in random order, (num_samples,) int64 on CPU."""
+        return torch.randperm(self.num_samples, generator=generator)
+
     def sequences_of(self, samples: Tensor) -> list[str]:
         """The sequences of some samples, each named once."""
-        numbers = self.index.windows(samples).sequences.unique().tolist()
-        return [str(self.store.names[number]) for number in numbers]
+        return self.poses.sequences_of(samples)
 
     def evaluate(self) -> dict[str, float]:
-        """Errors averaged over actions, mm: p1 (the criterion), p2, mpjve."""
+        """The errors of the benchmark's result; protocol 1 is the criterion."""
         if self.test is None:
             return {}
-        average = action_table(self.test.scores(self.lifting), self.test.store).average
-        return {
-            "criterion": average.protocol_1,
-            "p1": average.protocol_1,
-            "p2": average.protocol_2,
-            "mpjve": average.velocity,
-        }
+        result = self.test.table(self.test.scores(self.lifting)).result
+        errors = {name: getattr(result, name) for name in self.test.benchmark.errors}
+        named = {LOGGED_NAMES.get(name, name): value for name, value in errors.items()}
+        return {"criterion": result.protocol_1, **named}
 
 
 @dataclass(frozen=True)
-class ActionRow:
-    """Mean errors of an action, mm (velocity: mm a frame)."""
+class ErrorRow:
+    """Mean errors of some frames: mm; velocity mm a frame; PCK and AUC %."""
 
-    action: str
+    name: str
     protocol_1: float
     protocol_2: float
     velocity: float
+    pck: float
+    auc: float
     frames: int
 
 
 @dataclass(frozen=True)
-class ActionTable:
-    """Errors by action, their unweighted mean, and the mean over all frames."""
+class ErrorTable:
+    """Errors by row of a benchmark, their unweighted mean, and the mean over all frames."""
 
-    rows: list[ActionRow]
-    average: ActionRow
-    frame_average: ActionRow
+    benchmark: Benchmark
+    rows: list[ErrorRow]
+    average: ErrorRow
+    frame_average: ErrorRow
+
+    @property
+    def result(self) -> ErrorRow:
+        """The mean that the benchmark reports."""
+        return self.frame_average if self.benchmark.by_frames else self.average
 
 
-def action_table(scores: LiftingScores, store: PoseStore) -> ActionTable:
-    """Average errors over the frames of each action; "Walking 1" counts as Walking.
+def error_table(scores: LiftingScores, store: PoseStore, benchmark: Benchmark) -> ErrorTable:
+    """Average errors over the frames of each row of a benchmark.
 
     Args:
-        scores: errors of the store's frames.
-        store: names the actions.
+        scores: errors of frames.
+        store: names their sequences.
+        benchmark: which rows there are.
 
     Returns:
-        The table, actions in the order of the store.
+        The table, rows in the order of the store.
     """
-    actions: dict[str, list[torch.Tensor]] = {}
-    for name, frames in zip(store.names, store.sequence_slices(), strict=True):
-        numbers = torch.arange(frames.start, frames.stop)
-        actions.setdefault(name.action.split(" ")[0], []).append(numbers)
-    rows = [_row(action, scores, torch.cat(frames)) for action, frames in actions.items()]
-    velocities = [row.velocity for row in rows if row.velocity == row.velocity]
-    average = ActionRow(
-        "Average",
-        protocol_1=sum(row.protocol_1 for row in rows) / len(rows),
-        protocol_2=sum(row.protocol_2 for row in rows) / len(rows),
-        velocity=sum(velocities) / len(velocities) if velocities else float("nan"),
-        frames=len(scores.protocol_1),
+    rows_of_sequences = [benchmark.row_of(name) for name in store.names]
+    numbers = {row: number for number, row in enumerate(dict.fromkeys(rows_of_sequences))}
+    row_of_frame = torch.tensor([numbers[row] for row in rows_of_sequences])[
+        store.sequences_of(scores.frames)
+    ]
+    rows = [
+        _row(name, scores, (row_of_frame == number).nonzero().flatten())
+        for name, number in numbers.items()
+        if (row_of_frame == number).any()
+    ]
+    everything = torch.arange(len(scores.frames))
+    means = {name: _mean([getattr(row, name) for row in rows]) for name in _ERRORS}
+    return ErrorTable(
+        benchmark,
+        rows,
+        ErrorRow("Average", **means, frames=len(everything)),
+        _row("Average over frames", scores, everything),
     )
-    everything = torch.arange(len(scores.protocol_1))
-    return ActionTable(rows, average, _row("Average over frames", scores, everything))
 
 
-def _row(action: str, scores: LiftingScores, frames: Tensor) -> ActionRow:
-    return ActionRow(
-        action,
-        protocol_1=scores.protocol_1[frames].double().mean().item(),
-        protocol_2=scores.protocol_2[frames].double().mean().item(),
-        velocity=scores.velocity[frames].double().nanmean().item(),
-        frames=len(frames),
-    )
+_ERRORS = ("protocol_1", "protocol_2", "velocity", "pck", "auc")
+
+
+def _row(name: str, scores: LiftingScores, frames: Tensor) -> ErrorRow:
+    means = {error: getattr(scores, error)[frames].double().nanmean().item() for error in _ERRORS}
+    return ErrorRow(name, **means, frames=len(frames))
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of those that are not NaN: a row of single frames has no velocity."""
+    return torch.tensor(values, dtype=torch.float64).nanmean().item()

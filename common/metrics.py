@@ -1,10 +1,13 @@
-"""Errors of 3D poses: protocol 1, protocol 2, velocity."""
+"""Errors of 3D poses: protocol 1, protocol 2, velocity, share of correct joints."""
 
 import torch
 from torch import Tensor
 
 # Poses whose singular value decompositions are computed together; bounds memory, not results.
 PROCRUSTES_CHUNK = 65536
+# Of MPI-INF-3DHP (Mehta et al., 3DV 2017): metres.
+PCK_THRESHOLD = 0.150
+NUM_AUC_THRESHOLDS = 31  # 0, 5, ..., 150 mm
 
 
 def joint_errors(predicted: Tensor, target: Tensor) -> Tensor:
@@ -75,3 +78,19 @@ def velocity_errors(predicted: Tensor, target: Tensor) -> Tensor:
         (L - 1,) mean joint error of each difference, in the unit of the poses per frame.
     """
     return joint_errors(predicted.diff(dim=0), target.diff(dim=0)).mean(-1)
+
+
+def correct_joints(errors: Tensor) -> tuple[Tensor, Tensor]:
+    """PCK and AUC joint by joint; means over joints and frames are the metrics.
+
+    Args:
+        errors: (..., J) metres.
+
+    Returns:
+        (..., J) 1.0 where the error is below 150 mm; (..., J) the share of the thresholds 0, 5,
+        ..., 150 mm that are above the error.
+    """
+    # Whole millimetres divided once: in float32, 30 * 0.005 would not be 0.15.
+    thresholds = torch.arange(NUM_AUC_THRESHOLDS, device=errors.device) * 5 / 1000
+    reached = torch.bucketize(errors.contiguous(), thresholds, right=True)  # thresholds <= error
+    return (errors < PCK_THRESHOLD).float(), 1 - reached / NUM_AUC_THRESHOLDS

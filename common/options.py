@@ -15,10 +15,13 @@ from typing import Any, NoReturn
 from common.errors import UserError
 
 DEBUG_FRAMES = 300
-TRAIN_SUBJECTS = ["S1", "S5", "S6", "S7", "S8"]
+TRAIN_SUBJECTS = ["S1", "S5", "S6", "S7", "S8"]  # of Human3.6M, as TEST_SUBJECTS
 TEST_SUBJECTS = ["S9", "S11"]
+DATA_SETS = ("h36m", "3dhp", "amass")
 FRAMES = (1, 9, 27, 81, 243, 351)
-SAMPLE_FOLDER = Path(__file__).resolve().parent.parent / "dataset" / "sample"
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE_FOLDER = ROOT / "dataset" / "sample"
+GENERATOR_FOLDER = ROOT / "Augpart" / "chk"
 DEMOS: dict[str, list[str]] = {
     "trainer.py": (
         "--train 1 -k gt -f 27 -tds 2 --n_joints 17 --layers 3 --channel 64 --d_hid 128 -b 128 "
@@ -72,10 +75,13 @@ def parse(script: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def _poseaug(script: str, args: argparse.Namespace, *, given: bool) -> int:
     """Masked pre-training on 16-joint Human3.6M alone turns PoseAug on by itself."""
-    alone = args.dataset == "h36m" and args.n_joints == 16 and masked_task(args) == "pretrain"
-    if given or script != "pretrainer.py" or not (args.train and alone):
+    if given or script != "pretrainer.py" or not (args.train and _can_augment(args)):
         return args.poseaug
     return 1
+
+
+def _can_augment(args: argparse.Namespace) -> bool:
+    return args.dataset == "h36m" and args.n_joints == 16 and masked_task(args) == "pretrain"
 
 
 def checkpoint_folder(script: str, args: argparse.Namespace) -> Path:
@@ -203,10 +209,12 @@ def _add_masking_flags(group: argparse._ArgumentGroup) -> None:
 
 def _add_own_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--demo", action="store_true", help="a small run on dataset/sample/")
-    group.add_argument(
-        "--subjects_train", type=name_list, default=TRAIN_SUBJECTS, help="comma list"
-    )
-    group.add_argument("--subjects_test", type=name_list, default=TEST_SUBJECTS, help="comma list")
+    for part, subjects in (("train", TRAIN_SUBJECTS), ("test", TEST_SUBJECTS)):
+        group.add_argument(
+            f"--subjects_{part}",
+            type=name_list,
+            help=f"comma list (default: Human3.6M {','.join(subjects)}, MPI-INF-3DHP all)",
+        )
     group.add_argument(
         "--precision", choices=("fp32", "tf32", "bf16"), default="fp32", help="of products"
     )
@@ -231,6 +239,31 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
         help="1: the mirrored pass of a completion test hides the same joints, as published",
     )
     group.add_argument("--save_predictions", default="", metavar="FILE.npz", help="3D poses")
+    group.add_argument(
+        "--dataset_weights",
+        type=positive_list,
+        default=[],
+        help="comma list, one a --dataset: shares of the windows of an epoch (default: as many as "
+        "each has)",
+    )
+    group.add_argument(
+        "--generators",
+        type=Path,
+        default=GENERATOR_FOLDER,
+        help="folder of the generators of --poseaug 1 (default: Augpart/chk/)",
+    )
+    group.add_argument(
+        "--legacy_3dhp_scale",
+        type=int,
+        default=0,
+        help="1: divide the normalised 2D of MPI-INF-3DHP by 1000; released checkpoints expect it",
+    )
+    group.add_argument(
+        "--metric_3dhp",
+        choices=("published", "official"),
+        default="published",
+        help="PCK and AUC over 16 joints and all frames, or by the benchmark's own protocol",
+    )
 
 
 def boolean(text: str) -> bool:
@@ -263,6 +296,11 @@ def _number(text: str, allowed: Callable[[float], bool], what: str) -> float:
 def positive(text: str) -> float:
     """A finite number above 0."""
     return _number(text, lambda x: 0 < x < float("inf"), "a number above 0")
+
+
+def positive_list(text: str) -> list[float]:
+    """Numbers above 0 from a comma list."""
+    return [positive(word) for word in name_list(text)]
 
 
 def share(text: str) -> float:
@@ -316,23 +354,120 @@ def _check(script: str, args: argparse.Namespace) -> None:
             raise UserError(f"--save_predictions {predictions}: the name must end in .npz")
         if not Path(predictions).absolute().parent.is_dir():
             raise UserError(f"--save_predictions {predictions}: no such folder")
+    data_sets(args)
+    if script == "trainer.py" and args.dataset != "h36m":
+        raise UserError(
+            f"--dataset {args.dataset}: trainer.py reads h36m; trainer_3dhp.py reads MPI-INF-3DHP"
+        )
+    if args.poseaug and args.train and not _can_augment(args):
+        raise UserError(
+            "--poseaug 1 is for masked pre-training with --n_joints 16 on --dataset h36m alone"
+        )
+    if script == "trainer_3dhp.py" and args.refine:
+        raise UserError("--refine needs the camera's intrinsics, MPI-INF-3DHP's files hold none")
     if args.name != Path(args.name).name and args.name:
         raise UserError(f"--name {args.name!r} is part of a folder's name and holds no slash")
 
 
-def h36m_data(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `common.h36m.load_stores`."""
+def devices(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `common.runtime.start`."""
+    return {"gpus": args.gpu, "seed": args.manualSeed, "precision": args.precision}
+
+
+def data_sets(args: argparse.Namespace) -> list[str]:
+    """The names that --dataset lists.
+
+    Raises:
+        UserError: an unknown name, one named twice, or weights that do not go with them.
+    """
+    names = name_list(args.dataset)
+    if not names or set(names) - set(DATA_SETS) or len(set(names)) < len(names):
+        raise UserError(
+            f"--dataset {args.dataset!r} is not a comma list of {', '.join(DATA_SETS)}, each once"
+        )
+    if args.dataset_weights and len(args.dataset_weights) != len(names):
+        raise UserError(
+            f"--dataset_weights gives {len(args.dataset_weights)} numbers for the {len(names)} "
+            f"data sets {args.dataset}"
+        )
+    return names
+
+
+def _data(args: argparse.Namespace) -> dict[str, Any]:
+    """What every loader takes."""
     return {
         "root_path": args.root_path,
-        "keypoints": args.keypoints,
-        "train_subjects": args.subjects_train if args.train else None,
-        "test_subjects": args.subjects_test if args.test else None,
         "num_joints": args.n_joints,
-        "actions": None if args.actions == "*" else name_list(args.actions),
         "downsample": args.downsample,
         "subset": args.subset,
-        "pixels": bool(args.crop_uv),
         "max_frames": DEBUG_FRAMES if args.debug else None,
+    }
+
+
+def h36m_data(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `common.h36m.load_stores`."""
+    train = args.subjects_train or TRAIN_SUBJECTS
+    test = args.subjects_test or TEST_SUBJECTS
+    return {
+        **_data(args),
+        "keypoints": args.keypoints,
+        "train_subjects": train if args.train else None,
+        "test_subjects": test if args.test else None,
+        "actions": None if args.actions == "*" else name_list(args.actions),
+        "pixels": bool(args.crop_uv),
+        "unknown_3d": not (args.train or args.refine or args.MAE),
+    }
+
+
+def mpi_inf_3dhp_data(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `common.mpi_inf_3dhp.load_stores`."""
+    return {
+        **_data(args),
+        "train_subjects": args.subjects_train,
+        "test_subjects": args.subjects_test,
+        "train": bool(args.train),
+        "test": bool(args.test),
+        "pixels": bool(args.crop_uv),
+        "legacy_scale": bool(args.legacy_3dhp_scale),
+    }
+
+
+def amass_data(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `common.amass.load_store`."""
+    return _data(args)
+
+
+def model_size(args: argparse.Namespace) -> dict[str, int]:
+    """Arguments of the models that decide their shapes."""
+    return {
+        "frames": args.frames,
+        "num_joints": args.n_joints,
+        "layers": args.layers,
+        "width": args.channel,
+        "hidden_width": args.d_hid,
+    }
+
+
+def lifter(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `common.models.build_lifter`, but the size."""
+    resumed = bool(args.resume and args.train)  # the resume file holds all weights
+    reload_refiner = args.refine_reload and not resumed
+    return {
+        "refine": args.refine,
+        "every_frame": bool(args.out_all),
+        "whole": args.previous_dir if args.reload and not resumed else None,
+        "matching": args.previous_dir if args.MAEreload and not resumed else None,
+        "refiner": args.previous_refine_name if reload_refiner else None,
+    }
+
+
+def masked_model(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `common.models.build_masked_model`, but the size."""
+    resumed = bool(args.resume and args.train)
+    return {
+        "decoder_depth": 1 if masked_task(args) == "pretrain" else 2,
+        "whole": args.previous_dir if args.reload and not resumed else None,
+        "matching": args.MAEcp if args.MAEreload and not resumed else None,
     }
 
 
@@ -406,7 +541,10 @@ def run_folder(args: argparse.Namespace) -> dict[str, Any]:
     """Fields of `common.run_folder.RunFolder`."""
     return {
         "path": Path(args.checkpoint),
-        "options": dict(sorted(vars(args).items())),
+        "options": {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in sorted(vars(args).items())
+        },
         "free_on_resume": FREE_ON_RESUME,
         "train": bool(args.train),
         "resume": bool(args.train and args.resume),

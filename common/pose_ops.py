@@ -23,6 +23,11 @@ def relative_to_root(pose: Tensor) -> Tensor:
     return torch.cat([pose[..., :1, :], pose[..., 1:, :] - pose[..., :1, :]], dim=-2)
 
 
+def at_its_position(pose: Tensor) -> Tensor:
+    """The inverse of `relative_to_root`: every joint of (..., J, C) at its own position."""
+    return torch.cat([pose[..., :1, :], pose[..., 1:, :] + pose[..., :1, :]], dim=-2)
+
+
 def mirror_pose(pose: Tensor) -> Tensor:
     """Mirror (..., J, C) left to right: negate x, swap the joints of the two sides."""
     joints, coordinates = pose.shape[-2:]

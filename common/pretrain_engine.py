@@ -1,6 +1,7 @@
-"""Masked pre-training, completion and occluded lifting on a pose store."""
+"""Masked pre-training, completion and occluded lifting on one or several pose stores."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,11 +9,10 @@ from torch import Tensor, nn
 
 from common import masking
 from common.metrics import joint_errors, mpjpe
-from common.pose_ops import mirror_mask, mirror_pose, with_zero_root
-from common.pose_store import PoseStore
+from common.pose_ops import at_its_position, mirror_mask, mirror_pose, with_zero_root
+from common.pose_store import Chosen, WindowedPoses
 from common.runtime import Runtime
 from common.skeleton import SKELETONS
-from common.windows import WindowIndex, WindowRule, Windows
 
 # Weights of recovered 2D, recovered 3D and lifted 3D in the loss of each task (SPEC section 6).
 LOSS_WEIGHTS: dict[str, tuple[float, float, float]] = {
@@ -21,6 +21,12 @@ LOSS_WEIGHTS: dict[str, tuple[float, float, float]] = {
     "comp3d": (0, 1, 0),
     "comp2dlift": (1, 0, 2),
 }
+# A step with PoseAug: of the batch itself, and of its augmented 3D windows.
+AUGMENTED_STEP_WEIGHTS: tuple[float, float, float] = (5, 5, 0)
+AUGMENTED_WEIGHTS: tuple[float, float, float] = (5, 5, 1)
+# Camera-space windows (B, T, J, 3), every joint at its own position, and cameras (B, 9) -> 3D
+# (K, T, J, 3) with the root at 0 and 2D (K, T, J, 2) of the K <= B that can be used.
+Augmenter = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -176,12 +182,11 @@ class MaskedErrors:
 
 
 class MaskedTest:
-    """How a masked model is tested: every frame of a store as the centre of a window."""
+    """How a masked model is tested: every test frame as the centre of a window."""
 
     def __init__(
         self,
-        store: PoseStore,
-        rule: WindowRule,
+        poses: WindowedPoses,
         masks: Masking,
         *,
         batch_size: int,
@@ -192,25 +197,29 @@ class MaskedTest:
         """Set up a test.
 
         Args:
-            store: test poses, on the runtime's device.
-            rule: test windows.
+            poses: test windows, on the runtime's device.
             masks: what is hidden.
             batch_size: windows a pass.
             flip: mirror and average.
             mirror_masks: see `MaskedModel.with_flip`.
             seed: of the masks, the same at every evaluation.
         """
-        self.store, self.masks, self.seed = store, masks, seed
-        self.index = WindowIndex(store.offsets, rule)
+        self.poses, self.masks, self.seed = poses, masks, seed
         self.batch_size, self.flip, self.mirror_masks = batch_size, flip, mirror_masks
-        self.frames = rule.frames
 
-    def errors(self, model: MaskedModel, numbers: Sequence[int] | None = None) -> MaskedErrors:
+    def errors(
+        self,
+        model: MaskedModel,
+        numbers: Sequence[int] | None = None,
+        *,
+        part: int | None = None,
+    ) -> MaskedErrors:
         """Evaluate.
 
         Args:
             model: the model.
             numbers: limb sets to draw from; None for those of the masks.
+            part: only the windows of this store; None for all.
 
         Returns:
             The mean errors.
@@ -218,16 +227,16 @@ class MaskedTest:
         for module in model.modules.values():
             module.eval()
         runtime = model.runtime
-        generator = torch.Generator(self.store.device).manual_seed(self.seed + runtime.rank)
-        sums = torch.zeros(3, 2, dtype=torch.float64, device=self.store.device)
+        generator = torch.Generator(runtime.device).manual_seed(self.seed + runtime.rank)
+        sums = torch.zeros(3, 2, dtype=torch.float64, device=runtime.device)
         counts = torch.zeros_like(sums)
-        mine = torch.arange(len(self.index)).tensor_split(runtime.world_size)[runtime.rank]
+        tested = range(len(self.poses)) if part is None else self.poses.samples_of(part)
+        samples = torch.arange(tested.start, tested.stop)
+        mine = samples.tensor_split(runtime.world_size)[runtime.rank]
         with torch.inference_mode():
-            for samples in mine.split(runtime.windows_a_pass(self.batch_size, self.frames)):
-                windows = self.index.windows(samples).to(self.store.device)
-                batch = make_batch(
-                    self.store, self.masks, windows, windows, generator, numbers=numbers
-                )
+            for samples in mine.split(runtime.windows_a_pass(self.batch_size, self.poses.frames)):
+                windows = self.poses.windows(samples)
+                batch = make_batch(self.masks, windows, windows, generator, numbers=numbers)
                 results, targets = self.recover(model, batch), self._targets(batch, windows)
                 hidden_2d, hidden_3d = (hidden_entries(batch, dims) for dims in (2, 3))
                 for row, (result, target, mask) in enumerate(
@@ -244,7 +253,7 @@ class MaskedTest:
         recovered_2d, lifted, recovered_3d = means.tolist()  # each: over all, over what was hidden
         return MaskedErrors(*recovered_2d, *recovered_3d, *lifted)
 
-    def examples(self, model: MaskedModel, count: int) -> tuple[Windows, Tensor, Tensor, Tensor]:
+    def examples(self, model: MaskedModel, count: int) -> tuple[list[str], Tensor, Tensor, Tensor]:
         """Centre frames of some windows, for pictures.
 
         Args:
@@ -252,21 +261,22 @@ class MaskedTest:
             count: how many windows, taken evenly from the test.
 
         Returns:
-            The windows; true 3D (count, J, 3), recovered or lifted 3D (count, J, 3), and what was
-            hidden (count, J), on CPU.
+            Names of the sequences; true 3D (count, J, 3), recovered or lifted 3D (count, J, 3),
+            and what was hidden (count, J), on CPU.
         """
-        samples = (torch.arange(count) * 2 + 1) * len(self.index) // (2 * count)
-        windows = self.index.windows(samples).to(self.store.device)
-        generator = torch.Generator(self.store.device).manual_seed(self.seed)
+        samples = (torch.arange(count) * 2 + 1) * len(self.poses) // (2 * count)
+        windows = self.poses.windows(samples)
+        generator = torch.Generator(model.runtime.device).manual_seed(self.seed)
         with torch.inference_mode():
-            batch = make_batch(self.store, self.masks, windows, windows, generator)
+            batch = make_batch(self.masks, windows, windows, generator)
             _, lifted, recovered = self.recover(model, batch)
         hidden = hidden_entries(batch, 3 if lifted is None else 2)
         poses = recovered if lifted is None else lifted
         assert hidden is not None and poses is not None
-        target = with_zero_root(self.store.centre_3d(windows))
         middle = hidden.shape[1] // 2
-        return windows, target[:, 0].cpu(), poses[:, middle].cpu(), hidden[:, middle].cpu()
+        target = with_zero_root(windows.window_3d()[:, middle])
+        names = [name for sample in samples for name in self.poses.sequences_of(sample[None])]
+        return names, target.cpu(), poses[:, middle].cpu(), hidden[:, middle].cpu()
 
     def recover(self, model: MaskedModel, batch: Batch) -> tuple[Tensor | None, ...]:
         """Recovered 2D, lifted 3D, recovered 3D of a batch, as they are reported."""
@@ -284,8 +294,8 @@ class MaskedTest:
             recovered_3d = torch.where(batch.mask_3d.unsqueeze(-1), recovered_3d, batch.pose_3d)
         return recovered_2d, lifted, recovered_3d
 
-    def _targets(self, batch: Batch, windows: Windows) -> tuple[Tensor | None, ...]:
-        lifted = with_zero_root(self.store.window_3d(windows)) if self.masks.lifts else None
+    def _targets(self, batch: Batch, windows: Chosen) -> tuple[Tensor | None, ...]:
+        lifted = with_zero_root(windows.window_3d()) if self.masks.lifts else None
         return batch.pose_2d, lifted, batch.pose_3d
 
 
@@ -307,10 +317,9 @@ def hidden_entries(batch: Batch, dimensions: int) -> Tensor | None:
 
 
 def make_batch(
-    store: PoseStore,
     masks: Masking,
-    windows_2d: Windows | None,
-    windows_3d: Windows | None,
+    windows_2d: Chosen | None,
+    windows_3d: Chosen | None,
     generator: torch.Generator,
     *,
     numbers: Sequence[int] | None = None,
@@ -318,7 +327,6 @@ def make_batch(
     """Gather windows and draw their masks.
 
     Args:
-        store: the poses.
         masks: what is hidden.
         windows_2d: windows whose 2D goes in, or None.
         windows_3d: windows whose 3D goes in, or None.
@@ -330,10 +338,10 @@ def make_batch(
     """
     pose_2d = mask_2d = visible_2d = pose_3d = mask_3d = visible_3d = None
     if windows_2d is not None and masks.uses_2d:
-        pose_2d = store.window_2d(windows_2d)
+        pose_2d = windows_2d.window_2d()
         mask_2d, visible_2d = masks.sample(pose_2d, numbers or masks.numbers_2d, generator)
     if windows_3d is not None and masks.uses_3d:
-        pose_3d = with_zero_root(store.window_3d(windows_3d))
+        pose_3d = with_zero_root(windows_3d.window_3d())
         mask_3d, visible_3d = masks.sample(pose_3d, numbers or masks.numbers_3d, generator)
     return Batch(pose_2d, mask_2d, visible_2d, pose_3d, mask_3d, visible_3d)
 
@@ -344,65 +352,132 @@ class MaskedTask:
     def __init__(
         self,
         model: MaskedModel,
-        store: PoseStore,
-        rule: WindowRule,
+        poses: WindowedPoses,
         masks: Masking,
         *,
         test: MaskedTest | None,
         generator: torch.Generator,
+        weights: Sequence[float] = (),
+        augment: Augmenter | None = None,
+        step_generator: torch.Generator | None = None,
         frozen: Sequence[nn.Module] = (),
     ) -> None:
         """Set up a task.
 
         Args:
             model: the model, placed on the run's devices.
-            store: training poses, on the runtime's device.
-            rule: training windows.
+            poses: training windows, on the runtime's device.
             masks: what is hidden. When pre-training, the 2D and the 3D of a window are two samples,
                 shuffled together: an epoch has twice as many.
             test: how to test after each epoch; None for not at all.
             generator: draws the masks, on the runtime's device.
+            weights: shares of the stores in the windows of an epoch; empty for as many as each has.
+            augment: changes 3D windows in half of the steps when pre-training; None for never.
+            step_generator: decides in which, on CPU, the same in every process.
             frozen: parts of the model that are not trained.
         """
         self.model, self.modules, self.frozen = model, model.modules, frozen
-        self.store, self.masks, self.test, self.generator = store, masks, test, generator
-        self.index = WindowIndex(store.offsets, rule)
-        self.frames = rule.frames
-        self.num_samples = len(self.index) * (2 if masks.task == "pretrain" else 1)
+        self.poses, self.masks, self.test, self.generator = poses, masks, test, generator
+        self.frames = poses.frames
+        self.windows_a_part = _shares(len(poses), weights)
+        self.augment, self.step_generator = augment, step_generator
+        self.augmented_step = False
+        self.copies = 2 if masks.task == "pretrain" else 1
+        self.num_samples = self.copies * (sum(self.windows_a_part) or len(poses))
 
-    def loss(self, samples: Tensor) -> Tensor:
-        """The task's weighted sum of mean joint errors; unpaired 2D and 3D when pre-training."""
-        weight_2d, weight_3d, weight_lifted = LOSS_WEIGHTS[self.masks.task]
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The samples of an epoch in random order, (num_samples,) int64 on CPU.
+
+        A store with fewer windows than its share is gone through several times.
+        """
+        if not self.windows_a_part:
+            return torch.randperm(self.num_samples, generator=generator)
+        drawn = []
+        for copy in range(self.copies):
+            for part, count in enumerate(self.windows_a_part):
+                mine = self.poses.samples_of(part)
+                rounds = [
+                    torch.randperm(len(mine), generator=generator)
+                    for _ in range(math.ceil(count / len(mine)))
+                ]
+                first = mine.start + copy * len(self.poses)
+                drawn.append(first + torch.cat(rounds)[:count])
+        samples = torch.cat(drawn)
+        return samples[torch.randperm(len(samples), generator=generator)]
+
+    def begin_step(self) -> None:
+        """Decide whether the next step is an augmented one: half of them are."""
+        if self.augment is not None:
+            self.augmented_step = bool(torch.rand((), generator=self.step_generator) < 0.5)
+
+    def losses(self, samples: Tensor) -> Iterator[Tensor]:
+        """The losses () of some samples: their own, and in an augmented step that of augmented 3D.
+
+        Each is the task's weighted sum of mean joint errors; unpaired 2D and 3D when pre-training.
+        """
         windows_2d = windows_3d = self._windows(samples)
         if self.masks.task == "pretrain":
-            is_2d = samples < len(self.index)
+            is_2d = samples < len(self.poses)
             windows_2d = self._windows(samples[is_2d])
-            windows_3d = self._windows(samples[~is_2d] - len(self.index))
-        batch = make_batch(self.store, self.masks, windows_2d, windows_3d, self.generator)
-        recovered_2d, lifted, recovered_3d = self.model(batch, lift=self.masks.lifts)
+            windows_3d = self._windows(samples[~is_2d])
+        weights = AUGMENTED_STEP_WEIGHTS if self.augmented_step else LOSS_WEIGHTS[self.masks.task]
+        batch = make_batch(self.masks, windows_2d, windows_3d, self.generator)
+        lifted_target = None
+        if windows_2d is not None and self.masks.lifts:
+            lifted_target = with_zero_root(windows_2d.window_3d())
+        yield self._loss(batch, weights, lifted_target)
+        if self.augmented_step:
+            augmented = None if windows_3d is None else self._augmented(batch, windows_3d)
+            target = None if augmented is None else augmented.pose_3d
+            yield self._loss(augmented, AUGMENTED_WEIGHTS, target)
+
+    def _augmented(self, batch: Batch, windows: Chosen) -> Batch | None:
+        """What PoseAug makes of 3D windows, 2D and 3D under the 2D masks; None if nothing."""
+        assert self.augment is not None
+        camera_space = at_its_position(windows.window_3d())
+        pose_3d, pose_2d = self.augment(camera_space, windows.cameras())
+        if len(pose_3d) * self.frames < 2:
+            return None
+        mask, visible = batch.mask_2d, batch.visible_2d
+        if mask is None or visible is None:
+            mask, visible = self.masks.sample(pose_2d, (), self.generator)
+        assert visible is not None
+        shared = mask[:1].expand(len(pose_2d), -1, -1), visible[:1].expand(len(pose_2d), -1)
+        return Batch(pose_2d, *shared, pose_3d, *shared)
+
+    def _loss(
+        self, batch: Batch | None, weights: tuple[float, float, float], lifted_target: Tensor | None
+    ) -> Tensor:
+        """The weighted sum () of what the model makes of a batch; lifted 3D where it has a target.
+
+        Without anything to learn from it is 0, and every parameter has a gradient all the same:
+        processes that share their gradients wait for each other's.
+        """
         terms = []
-        if recovered_2d is not None and batch.pose_2d is not None:
-            terms.append(weight_2d * mpjpe(recovered_2d, batch.pose_2d))
-        if recovered_3d is not None and batch.pose_3d is not None:
-            terms.append(weight_3d * mpjpe(recovered_3d, batch.pose_3d))
-        if lifted is not None and windows_2d is not None:
-            target = with_zero_root(self.store.window_3d(windows_2d))
-            terms.append(weight_lifted * mpjpe(lifted, target))
-        if not terms:  # windows of one frame, and one sample of either kind: nothing to learn from
+        if batch is not None:
+            recovered_2d, lifted, recovered_3d = self.model(batch, lift=lifted_target is not None)
+            for weight, result, target in zip(
+                weights,
+                (recovered_2d, recovered_3d, lifted),
+                (batch.pose_2d, batch.pose_3d, lifted_target),
+                strict=True,
+            ):
+                if result is not None and target is not None:
+                    terms.append(weight * mpjpe(result, target))
+        if not terms:
             trained = [p.sum() for p in self.model.model.parameters() if p.requires_grad]
             return torch.stack(trained).sum() * 0.0
         return torch.stack(terms).sum()
 
-    def _windows(self, samples: Tensor) -> Windows | None:
-        """Windows on the store's device; None for fewer than batch norm can work with."""
+    def _windows(self, samples: Tensor) -> Chosen | None:
+        """The windows of some samples; None for fewer than batch norm can work with."""
         if len(samples) * self.frames < 2:
             return None
-        return self.index.windows(samples % len(self.index)).to(self.store.device)
+        return self.poses.windows(samples % len(self.poses))
 
     def sequences_of(self, samples: Tensor) -> list[str]:
         """The sequences of some samples, each named once."""
-        numbers = self.index.windows(samples % len(self.index)).sequences.unique().tolist()
-        return [str(self.store.names[number]) for number in numbers]
+        return self.poses.sequences_of(samples % len(self.poses))
 
     def evaluate(self) -> dict[str, float]:
         """Errors x 1000 of what the task computes; the criterion weighs them like the loss."""
@@ -417,6 +492,11 @@ class MaskedTask:
         )
         shown = {name: value for name, value in vars(errors).items() if value}
         return {"criterion": criterion, **shown}
+
+
+def _shares(total: int, weights: Sequence[float]) -> list[int]:
+    """Whole numbers in the proportion of some weights that add up to about a total."""
+    return [max(round(total * weight / sum(weights)), 1) for weight in weights]
 
 
 def limb_name(number: int, dimensions: int, num_joints: int) -> str:

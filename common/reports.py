@@ -8,34 +8,49 @@ from typing import Any
 import numpy as np
 
 from common.checkpoint import write_atomically
-from common.lifting_engine import ActionTable, LiftingScores
+from common.lifting_engine import ErrorRow, ErrorTable, LiftingScores
 from common.pose_store import PoseStore
 from common.pretrain_engine import MaskedErrors
 from common.skeleton import SKELETONS
 
+# Title, and the last line that scripts in the field parse (SPEC section 7).
+TITLES = {
+    "protocol_1": "p1 mm",
+    "protocol_2": "p2 mm",
+    "velocity": "MPJVE",
+    "pck": "PCK %",
+    "auc": "AUC %",
+}
+LAST_LINES = {
+    "Action": "p1: {0.protocol_1:.2f}, p2: {0.protocol_2:.2f}",
+    "Sequence": "p1: {0.protocol_1:.2f}, pck: {0.pck:.2f} auc: {0.auc:.2f} %",
+}
 
-def lifting_lines(table: ActionTable) -> list[str]:
+
+def lifting_lines(table: ErrorTable) -> list[str]:
     """The table of an evaluation, and the last line that scripts parse."""
-    rows = [*table.rows, table.average, table.frame_average]
-    width = max(len(row.action) for row in rows)
-    head = ("p1 mm", "p2 mm", "MPJVE", "frames")
-    lines = [" ".join(["Action".ljust(width), *(title.rjust(8) for title in head)])]
+    rows, benchmark = [*table.rows, table.average, table.frame_average], table.benchmark
+    width = max(len(row.name) for row in rows)
+    titles = [*(TITLES[error] for error in benchmark.errors), "frames"]
+    lines = [" ".join([benchmark.title.ljust(width), *(title.rjust(8) for title in titles)])]
     for row in rows:
-        values = [f"{v:8.2f}" for v in (row.protocol_1, row.protocol_2, row.velocity)]
-        lines.append(" ".join([row.action.ljust(width), *values, f"{row.frames:8d}"]))
-    average = table.average
-    return [*lines, f"p1: {average.protocol_1:.2f}, p2: {average.protocol_2:.2f}"]
+        values = [f"{getattr(row, error):8.2f}" for error in benchmark.errors]
+        lines.append(" ".join([row.name.ljust(width), *values, f"{row.frames:8d}"]))
+    if table.result.protocol_1 != table.result.protocol_1:
+        lines.append("no true 3D poses in the data: there are predictions, but no errors")
+    return [*lines, LAST_LINES[benchmark.title].format(table.result)]
 
 
-def lifting_results(table: ActionTable) -> dict[str, Any]:
+def lifting_results(table: ErrorTable) -> dict[str, Any]:
     """The same numbers for results.json."""
 
-    def numbers(row: Any) -> dict[str, Any]:
-        return {name: value for name, value in vars(row).items() if name != "action"}
+    def numbers(row: ErrorRow) -> dict[str, Any]:
+        shown = (*table.benchmark.errors, "frames")
+        return {name: getattr(row, name) for name in shown}
 
     return {
-        "unit": "mm; velocity: mm a frame",
-        "actions": {row.action: numbers(row) for row in table.rows},
+        "unit": "mm; velocity: mm a frame; pck, auc: %",
+        f"{table.benchmark.title.lower()}s": {row.name: numbers(row) for row in table.rows},
         "average": numbers(table.average),
         "average_over_frames": numbers(table.frame_average),
     }
@@ -72,20 +87,16 @@ def save_predictions(path: str, scores: LiftingScores, store: PoseStore) -> None
     Raises:
         UserError: the file cannot be written.
     """
-    lengths = store.offsets.diff().numpy()
-    frames = [
-        first + store.frame_step * np.arange(length)
-        for first, length in zip(store.first_frames, lengths, strict=True)
-    ]
+    names = [store.names[number] for number in store.sequences_of(scores.frames).tolist()]
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
         predicted_3d=1000 * scores.predicted.numpy(),
         target_3d=1000 * scores.target.numpy(),
-        subject=np.repeat([name.subject for name in store.names], lengths),
-        action=np.repeat([name.action for name in store.names], lengths),
-        camera=np.repeat([name.camera for name in store.names], lengths),
-        frame=np.concatenate(frames),
+        subject=np.array([name.subject for name in names]),
+        action=np.array([name.action for name in names]),
+        camera=np.array([name.camera for name in names]),
+        frame=store.frames_in_file(scores.frames).numpy(),
         joint_names=np.array(SKELETONS[store.num_joints].joint_names),
         unit=np.array("mm, camera space, relative to joint 0"),
     )

@@ -60,6 +60,12 @@ class Runtime:
         self.generators.append(generator)
         return generator
 
+    def new_common_generator(self, seed: int) -> torch.Generator:
+        """A generator on the CPU that draws the same in every process; also in `random_states`."""
+        generator = torch.Generator().manual_seed(seed)
+        self.generators.append(generator)
+        return generator
+
     @property
     def is_main(self) -> bool:
         """Whether this process prints and writes."""

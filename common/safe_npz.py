@@ -12,12 +12,19 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import torch
 from numpy.lib import format as npy_format
+from torch import Tensor
 
 from common.errors import UserError
+
+WHERE_DATA_COME_FROM = (
+    "dataset/README.md says how to get it; --root_path dataset/sample/ works without"
+)
 
 
 class _Refused(pickle.UnpicklingError):
@@ -200,3 +207,58 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise UserError(f"{path}: too large or too deep to read ({type(error).__name__})") from None
     except Exception as error:  # damaged bytes surface as almost any exception of the decoders
         raise UserError(f"{path}: damaged or not an .npz file of poses ({error})") from None
+
+
+def load_dictionary(path: Path, key: str) -> dict[str, Any]:
+    """Read the dictionary that a data file of this field holds under one key.
+
+    Args:
+        path: the file.
+        key: for example "positions_3d".
+
+    Raises:
+        UserError: as `load_npz`; or there is no such dictionary in it.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file; {WHERE_DATA_COME_FROM}")
+    content = load_npz(path)
+    if not isinstance(content.get(key), dict):
+        raise UserError(f"{path}: no dictionary {key!r} in it ({', '.join(content) or 'nothing'})")
+    return content[key]
+
+
+def numeric_shape(array: Any) -> tuple[int, ...]:
+    """The shape of an array of numbers; () for anything else."""
+    if isinstance(array, np.ndarray) and array.dtype.kind in "fiu":
+        return array.shape
+    return ()
+
+
+def pose_array(entry: Any, key: str, *, joints: int, coordinates: int, where: str) -> np.ndarray:
+    """The poses that an entry of a data file holds under a key.
+
+    Args:
+        entry: a dictionary, in a sound file.
+        key: for example "data_2d".
+        joints: J.
+        coordinates: C.
+        where: file and sequence, for messages.
+
+    Returns:
+        (L, J, C), L > 0.
+
+    Raises:
+        UserError: there are none, or they have another shape.
+    """
+    array = entry.get(key) if isinstance(entry, dict) else None
+    shape = numeric_shape(array)
+    if array is None or len(shape) != 3 or shape[1:] != (joints, coordinates) or not shape[0]:
+        raise UserError(
+            f"{where}: {key!r} has shape {shape}, (frames, {joints}, {coordinates}) is needed"
+        )
+    return array
+
+
+def float_tensor(array: np.ndarray) -> Tensor:
+    """A float32 copy: what files hold is read-only."""
+    return torch.from_numpy(np.array(array, dtype=np.float32))

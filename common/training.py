@@ -6,7 +6,7 @@ samples, the optimiser, the learning rate and every file that a run leaves behin
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,14 +42,44 @@ class Task(Protocol):
     frames: int
     frozen: Sequence[nn.Module]
 
-    def loss(self, samples: Tensor) -> Tensor:
-        """The mean loss () over some samples (B,), in training mode."""
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The samples of an epoch in random order, (num_samples,) int64 on CPU."""
 
     def sequences_of(self, samples: Tensor) -> list[str]:
         """The sequences that some samples come from, for messages."""
 
     def evaluate(self) -> dict[str, float]:
         """The errors to log, in evaluation mode; "criterion" (lower is better) among them."""
+
+
+class LossTask(Task, Protocol):
+    """A task that is trained on the gradient of a loss."""
+
+    def begin_step(self) -> None:
+        """Called before each step, to decide what holds for all parts of its batch."""
+
+    def losses(self, samples: Tensor) -> Iterator[Tensor]:
+        """Mean losses () over some samples (B,), in training mode, that add up.
+
+        They are taken one by one: the memory of one is free before the next is computed. Every
+        process has the same number of them.
+        """
+
+
+class Steps(Protocol):
+    """How a batch changes the weights."""
+
+    def set_rate(self, rate: float) -> None:
+        """Use a learning rate from now on."""
+
+    def step(self, batch: Tensor) -> Tensor:
+        """Learn from some samples (B,); the loss (), of this process's share of them."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything beyond weights and random states that decides the steps to come."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what `state` returned."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +115,9 @@ class Schedule:
             rate *= self.large_decay if finished % self.large_decay_epoch == 0 else self.decay
         return rate
 
-    def order(self, epoch: int, num_samples: int) -> Tensor:
-        """The order of the samples in an epoch, (num_samples,) int64 on CPU."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        return torch.randperm(num_samples, generator=generator)
+    def generator(self, epoch: int) -> torch.Generator:
+        """What decides the order of the samples in an epoch."""
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
 
 
 @dataclass
@@ -116,32 +145,103 @@ class Position:
     finished: bool = False
 
 
+class GradientSteps:
+    """One Adam step a batch on the gradient of a task's loss, in parts where memory asks for it."""
+
+    def __init__(self, task: LossTask, runtime: Runtime, schedule: Schedule) -> None:
+        """Set up the optimiser.
+
+        Args:
+            task: what is trained.
+            runtime: devices and processes.
+            schedule: sizes of batches and parts.
+        """
+        self.task, self.runtime, self.schedule = task, runtime, schedule
+        parameters = [p for m in task.modules.values() for p in m.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(
+            parameters, lr=schedule.learning_rate, amsgrad=True, fused=True
+        )
+
+    def set_rate(self, rate: float) -> None:
+        """Use a learning rate from now on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def step(self, batch: Tensor) -> Tensor:
+        """Learn from some samples (B,); the loss () of this process's share of them."""
+        world = self.runtime.world_size
+        mine = batch.tensor_split(world)[self.runtime.rank]
+        # As many parts in every process: each part's gradients are averaged over all of them.
+        parts = mine.tensor_split(math.ceil(len(batch) / world / self._part_size()))
+        self.optimizer.zero_grad(set_to_none=True)
+        self.task.begin_step()
+        total = torch.zeros((), device=self.runtime.device)
+        for part in parts:
+            share = len(part) / len(batch)
+            losses = self.task.losses(part)
+            while (loss := self._next(losses)) is not None:
+                # Processes average their gradients: shares of the batch mean are scaled to add up.
+                (loss * share * world).backward()
+                total += loss.detach() * share
+        self.optimizer.step()
+        return total
+
+    def _next(self, losses: Iterator[Tensor]) -> Tensor | None:
+        """The next loss, computed in the run's precision."""
+        with self.runtime.autocast():
+            return next(losses, None)
+
+    def _part_size(self) -> int:
+        """Windows that this process computes at once."""
+        if self.schedule.micro_batch:
+            wanted = self.schedule.micro_batch
+        elif self.runtime.device.type == "cpu":
+            wanted = CPU_FRAMES_A_PART // self.task.frames
+        else:
+            wanted = self.schedule.batch_size * 2
+        # At least four a replica, so that equal parts hold the two that batch norm needs.
+        return max(wanted, 4 * self.runtime.num_replicas)
+
+    def state(self) -> dict[str, Any]:
+        """The optimiser's state."""
+        return self.optimizer.state_dict()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what `state` returned."""
+        self.optimizer.load_state_dict(state)
+
+
 class Training:
     """One training run in one folder."""
 
     def __init__(
         self,
         task: Task,
+        steps: Steps,
         runtime: Runtime,
         schedule: Schedule,
         folder: RunFolder,
         *,
-        every_epoch: bool = False,
+        keep: str = "improved",
+        after_epoch: Callable[[int, dict[str, float]], None] | None = None,
     ) -> None:
         """Set up a run.
 
         Args:
             task: what is trained.
+            steps: how.
             runtime: devices and processes.
             schedule: epochs and learning rate.
             folder: where its files go.
-            every_epoch: save weights after every epoch, not only when the criterion improves.
+            keep: save weights when the criterion has "improved", after "every" epoch, or "never".
+            after_epoch: called with each finished epoch and its record before its state is saved,
+                in the main process.
 
         Raises:
             UserError: there are too few samples, or the batch is too small for batch norm.
         """
-        self.task, self.runtime, self.schedule = task, runtime, schedule
-        self.folder, self.every_epoch = folder, every_epoch
+        self.task, self.steps, self.runtime, self.schedule = task, steps, runtime, schedule
+        self.folder, self.keep, self.after_epoch = folder, keep, after_epoch
         self.position = Position(best=schedule.best)
         self.smallest_batch = 2 * runtime.num_replicas  # batch norm needs two samples
         if min(schedule.batch_size, task.num_samples) < self.smallest_batch:
@@ -149,10 +249,6 @@ class Training:
                 f"--batchSize {schedule.batch_size} over {task.num_samples} windows and "
                 f"{runtime.num_replicas} devices: batch norm needs at least 2 windows a device"
             )
-        parameters = [p for m in task.modules.values() for p in m.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(
-            parameters, lr=schedule.learning_rate, amsgrad=True, fused=True
-        )
         self.writer = _tensorboard_writer(folder.path) if runtime.is_main else None
 
     def _resume(self) -> None:
@@ -175,7 +271,7 @@ class Training:
         for name, module in self.task.modules.items():
             state = content["modules"][name]
             module.load_state_dict({n.removeprefix("module."): t for n, t in state.items()})
-        self.optimizer.load_state_dict(content["optimizer"])
+        self.steps.load_state(content["optimizer"])
         self.runtime.set_random_states(content["random_states"])
         self.position = Position(**content["position"])
         self.position.finished = False
@@ -221,8 +317,7 @@ class Training:
             module.train()
         for part in task.frozen:
             part.eval()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(position.epoch)
+        self.steps.set_rate(self.schedule.rate(position.epoch))
         batches = self._batches()
         look_every = 1 if self.runtime.device.type == "cpu" else STEPS_BETWEEN_LOOKS
         unseen: list[tuple[int, Tensor, Tensor]] = []
@@ -238,7 +333,7 @@ class Training:
         ) as bar:
             for step in range(position.step, len(batches)):
                 batch = batches[step]
-                unseen.append((step, batch, self._step(batch)))
+                unseen.append((step, batch, self.steps.step(batch)))
                 bar.update(len(batch))
                 seen += len(batch)
                 if (step + 1) % look_every and step + 1 < len(batches):
@@ -252,36 +347,9 @@ class Training:
                     self._save_state()
                     raise Interrupted(self._how_to_go_on())
 
-    def _step(self, batch: Tensor) -> Tensor:
-        """One optimisation step; the loss () of this process's share of the batch."""
-        world = self.runtime.world_size
-        mine = batch.tensor_split(world)[self.runtime.rank]
-        # As many parts in every process: each part's gradients are averaged over all of them.
-        parts = mine.tensor_split(math.ceil(len(batch) / world / self._part_size()))
-        self.optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.runtime.device)
-        for part in parts:
-            with self.runtime.autocast():
-                loss = self.task.loss(part) * (len(part) / len(batch))
-            # Processes average their gradients: shares of the batch mean are scaled to add up.
-            (loss * world).backward()
-            total += loss.detach()
-        self.optimizer.step()
-        return total
-
-    def _part_size(self) -> int:
-        """Windows that this process computes at once."""
-        if self.schedule.micro_batch:
-            wanted = self.schedule.micro_batch
-        elif self.runtime.device.type == "cpu":
-            wanted = CPU_FRAMES_A_PART // self.task.frames
-        else:
-            wanted = self.schedule.batch_size + self.smallest_batch
-        return max(wanted, 2 * self.smallest_batch)  # so that equal parts hold two samples each
-
     def _batches(self) -> list[Tensor]:
         """The epoch's batches; a rest too small for batch norm joins the batch before it."""
-        order = self.schedule.order(self.position.epoch, self.task.num_samples)
+        order = self.task.order(self.schedule.generator(self.position.epoch))
         batches = list(order.split(self.schedule.batch_size))
         if len(batches) > 1 and len(batches[-1]) < self.smallest_batch:
             rest = batches.pop()
@@ -327,10 +395,12 @@ class Training:
             "windows_per_second": round(task.num_samples / max(position.seconds, 1e-9), 1),
         }
         improved = errors["criterion"] < position.best
-        if improved or self.every_epoch:
+        if self.keep == "every" or (self.keep == "improved" and improved):
             files = self._save_weights(errors["criterion"])
             if improved:
                 position.best, position.best_files = errors["criterion"], files
+        if self.after_epoch and self.runtime.is_main:
+            self.after_epoch(position.epoch, record)
         position.history.append(record)
         position.epoch, position.step = position.epoch + 1, 0
         position.loss_sum = position.seconds = 0.0
@@ -360,7 +430,7 @@ class Training:
                         name: checkpoint.released_format(module)
                         for name, module in self.task.modules.items()
                     },
-                    "optimizer": self.optimizer.state_dict(),
+                    "optimizer": self.steps.state(),
                     "random_states": states,
                 },
             )
@@ -378,7 +448,7 @@ class Training:
             record["loss"],
             errors,
             record["windows_per_second"],
-            " best so far, saved" if improved else "",
+            " best so far, saved" if improved and self.keep != "never" else "",
         )
         if self.writer:
             for name, value in record.items():

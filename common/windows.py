@@ -16,6 +16,9 @@ class WindowRule:
         stride: step between the centres of windows.
         mirror: every window a second time, mirrored left to right.
         reverse: every window a second time, backwards in time.
+        inside: only windows that lie inside their sequence: those that start at a frame s with
+            s + T < length - 1, as published for AMASS. Otherwise every frame is a centre, and past
+            an end of its sequence the edge repeats.
     """
 
     frames: int
@@ -23,6 +26,12 @@ class WindowRule:
     stride: int = 1
     mirror: bool = False
     reverse: bool = False
+    inside: bool = False
+
+    @property
+    def half_window(self) -> int:
+        """Frames on either side of the centre."""
+        return (self.frames - 1) // 2
 
 
 @dataclass(frozen=True)
@@ -70,26 +79,41 @@ class WindowIndex:
 
     A number stands for (reversed?, mirrored?, centre frame): the plain windows of all sequences
     come first, in order, then, where the rule says so, all of them again mirrored, then all of
-    those again reversed. Only the lengths of the sequences are kept.
+    those again reversed. Only the lengths of the sequences are kept, and, where only some frames
+    count, the numbers of these.
     """
 
-    def __init__(self, offsets: Tensor, rule: WindowRule) -> None:
+    def __init__(self, offsets: Tensor, rule: WindowRule, counted: Tensor | None = None) -> None:
         """Index the windows of sequences that lie end to end.
 
         Args:
             offsets: (S + 1,) int64 on CPU; sequence s is frames offsets[s] to offsets[s + 1] - 1.
             rule: how to cut windows.
+            counted: (N,) bool on CPU, the frames that may be centres; None for all.
         """
         self.rule = rule
         self.first_frames = offsets[:-1].contiguous()
         self.last_frames = offsets[1:] - 1
-        lengths = offsets.diff()
-        windows_each = (lengths + rule.stride - 1) // rule.stride
-        self.window_ends = windows_each.cumsum(0)  # (S,)
-        self.window_starts = self.window_ends - windows_each
-        self.num_plain = int(self.window_ends[-1]) if len(lengths) else 0
-        half_window = (rule.frames - 1) // 2
-        self.steps = torch.arange(-half_window, half_window + 1) * rule.frame_step
+        self.steps = torch.arange(-rule.half_window, rule.half_window + 1) * rule.frame_step
+        self.first_centres = self.first_frames + (rule.half_window if rule.inside else 0)
+        centres_each = offsets.diff()
+        if rule.inside:
+            centres_each = (centres_each - 1 - rule.frames).clamp(min=0)
+        self.window_ends = ((centres_each + rule.stride - 1) // rule.stride).cumsum(0)  # (S,)
+        self.window_starts = self.window_ends.roll(1)
+        self.window_starts[:1] = 0
+        self.num_plain = int(self.window_ends[-1]) if len(centres_each) else 0
+        self.chosen = None  # numbers of the plain windows that there are; None for all of them
+        if counted is not None:
+            centres, _ = self._centres(torch.arange(self.num_plain))
+            self.chosen = counted[centres].nonzero().squeeze(1)
+            self.num_plain = len(self.chosen)
+
+    def _centres(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Centre frame (B,) and sequence (B,) of plain windows (B,)."""
+        sequences = torch.searchsorted(self.window_ends, position, right=True)
+        steps = position - self.window_starts[sequences]
+        return self.first_centres[sequences] + steps * self.rule.stride, sequences
 
     def __len__(self) -> int:
         return self.num_plain * (1 + self.rule.mirror) * (1 + self.rule.reverse)
@@ -111,11 +135,9 @@ class WindowIndex:
             order = torch.argsort(mirrored, stable=True)
             position, variant = position[order], variant[order]
             num_plain -= int(mirrored.sum())
-        sequences = torch.searchsorted(self.window_ends, position, right=True)
-        centres = (
-            self.first_frames[sequences]
-            + (position - self.window_starts[sequences]) * self.rule.stride
-        )
+        if self.chosen is not None:
+            position = self.chosen[position]
+        centres, sequences = self._centres(position)
         steps = self.steps
         if self.rule.reverse:
             backwards = variant // (1 + self.rule.mirror) > 0

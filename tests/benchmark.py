@@ -39,7 +39,7 @@ from common.lifting_engine import Lifting, score  # noqa: E402
 from common.metrics import mpjpe  # noqa: E402
 from common.options import TEST_SUBJECTS, TRAIN_SUBJECTS  # noqa: E402
 from common.pose_ops import mirror_pose, with_zero_root  # noqa: E402
-from common.pose_store import PoseStore  # noqa: E402
+from common.pose_store import PoseStore, WindowedPoses  # noqa: E402
 from common.pretrain_engine import MaskedModel, MaskedTask, Masking  # noqa: E402
 from common.windows import WindowIndex, WindowRule  # noqa: E402
 from model.encoders import STRIDES_BY_FRAMES  # noqa: E402
@@ -292,8 +292,7 @@ class Ours(Side):
         )
         self.masked_task = MaskedTask(
             MaskedModel({"pretrain": masked}, self.run, compiled=options.compile),
-            self.on_device,
-            WindowRule(self.frames, frame_step=2),
+            WindowedPoses([(self.on_device, WindowRule(self.frames, frame_step=2))]),
             Masking("pretrain", PRE_TRAINING_JOINTS, PRE_TRAINING_FRAMES, (), ()),
             test=None,
             generator=self.run.new_generator(1),
@@ -320,9 +319,9 @@ class Ours(Side):
 
     def pretrain(self) -> int:
         half = torch.arange(self.batch // 2)
-        samples = torch.cat([half, half + len(self.masked_task.index)])  # 2D and 3D
+        samples = torch.cat([half, half + len(self.masked_task.poses)])  # 2D and 3D
         with self.run.autocast():
-            loss = self.masked_task.loss(samples)
+            (loss,) = self.masked_task.losses(samples)
         self.masked_optimizer.zero_grad()
         loss.backward()
         self.masked_optimizer.step()
@@ -331,8 +330,10 @@ class Ours(Side):
 
     def evaluate(self) -> int:
         rule = WindowRule(self.frames, frame_step=2)
-        predicted = self.lifting.predict(self.test_store, rule, batch_size=GATHER_BATCH, flip=True)
-        score(predicted, self.test_store).protocol_2.mean().item()
+        predicted, frames = self.lifting.predict(
+            self.test_store, rule, batch_size=GATHER_BATCH, flip=True
+        )
+        score(predicted, frames, self.test_store).protocol_2.mean().item()
         return len(predicted)
 
 

@@ -5,6 +5,8 @@ import os
 import runpy
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,6 +134,13 @@ def assert_same_end(one: dict, two: dict) -> None:
     ]
     assert timeless[0] == timeless[1]
     assert one["position"]["best_files"] == two["position"]["best_files"]
+
+
+def wait_for(condition: Callable[[], object], run: subprocess.Popen) -> None:
+    """Wait until something has happened in a run that is under way."""
+    while not condition():
+        assert run.poll() is None, run.stderr.read()
+        time.sleep(0.01)
 
 
 def start(script_name: str, folder: Path, *words: object) -> subprocess.Popen:

@@ -14,7 +14,7 @@ from torch import nn
 from common import h36m, options, runtime
 from common.lifting_engine import Lifting, LiftingTask
 from common.run_folder import RunFolder
-from common.training import Schedule, Training
+from common.training import GradientSteps, Schedule, Training
 from common.windows import WindowRule
 from model.layers import TokenBatchNorm
 from model.lifter import PoseLifter
@@ -31,7 +31,8 @@ def main() -> None:
     rule = WindowRule(9, stride=7, mirror=True)
     task = LiftingTask(lifting, store, rule, test=None, every_frame=True)
     folder = RunFolder(run, **options.run_folder(args))
-    training = Training(task, run, Schedule(**options.schedule(args)), folder)
+    schedule = Schedule(**options.schedule(args))
+    training = Training(task, GradientSteps(task, run, schedule), run, schedule, folder)
     history = training.run(resume=False)
     if run.is_main:
         Path("losses.json").write_text(json.dumps([record["loss"] for record in history]))

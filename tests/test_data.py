@@ -7,20 +7,28 @@ import pytest
 import torch
 from conftest import SAMPLE
 
-from common import h36m, pose_ops
+from common import amass, h36m, pose_ops
 from common.errors import UserError
+from common.pose_store import WindowedPoses
+from common.safe_npz import load_npz
 from common.windows import WindowIndex, WindowRule
 
 OFFSETS = torch.tensor([0, 5, 6, 20])
 
 
-def naive_windows(offsets, rule):
+def naive_windows(offsets, rule, counted=None):
     """Every window one by one, as the specification words it: (frames, mirrored)."""
     half = (rule.frames - 1) // 2
     for reverse in (False, True) if rule.reverse else (False,):
         for mirror in (False, True) if rule.mirror else (False,):
             for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-                for centre in range(start, end, rule.stride):
+                centres = range(start, end, rule.stride)
+                if rule.inside:
+                    starts = [s for s in range(end - start) if s + rule.frames < end - start - 1]
+                    centres = [start + s + half for s in starts[:: rule.stride]]
+                for centre in centres:
+                    if counted is not None and not counted[centre]:
+                        continue
                     steps = [k * rule.frame_step for k in range(-half, half + 1)]
                     frames = [min(max(centre + k, start), end - 1) for k in steps]
                     yield (frames[::-1] if reverse else frames), mirror
@@ -34,11 +42,16 @@ def naive_windows(offsets, rule):
         WindowRule(9, stride=3, mirror=True),
         WindowRule(1, mirror=True, reverse=True),
         WindowRule(9, frame_step=2, stride=2, mirror=True, reverse=True),
+        WindowRule(9, inside=True),
+        WindowRule(3, stride=2, inside=True, reverse=True),
     ],
 )
-def test_windows_are_those_of_the_specification(rule):
-    index = WindowIndex(OFFSETS, rule)
-    want = list(naive_windows(OFFSETS, rule))
+@pytest.mark.parametrize("some_count", [False, True])
+def test_windows_are_those_of_the_specification(rule, some_count):
+    counted = torch.arange(20) % 3 != 1 if some_count else None
+    index = WindowIndex(OFFSETS, rule, counted)
+    want = list(naive_windows(OFFSETS, rule, counted))
+    assert want
     assert len(index) == len(want)
     for sample, (frames, mirrored) in enumerate(want):
         windows = index.windows(torch.tensor([sample]))
@@ -223,3 +236,76 @@ def test_a_subject_of_the_users_own_needs_cameras(copy):
     (copy.folder / h36m.CAMERA_FILE).write_text("{}")
     with pytest.raises(UserError, match="not a camera file"):
         copy.store("Ann")
+
+
+def test_windows_of_several_stores_are_numbered_through(files):
+    parts = [
+        (files.store(["S9"], num_joints=16), WindowRule(9, frame_step=2, mirror=True)),
+        (load_amass(str(SAMPLE)), WindowRule(9, inside=True)),
+    ]
+    poses = WindowedPoses(parts)
+    lengths = parts[1][0].offsets.diff()
+    assert len(poses.samples_of(0)) == 2 * parts[0][0].num_frames
+    assert len(poses.samples_of(1)) == int((lengths - 10).sum())
+    assert len(poses) == len(poses.samples_of(0)) + len(poses.samples_of(1))
+    second = poses.samples_of(1)
+    samples = torch.tensor([second.start + 3, 5, second.stop - 1])
+    chosen = poses.windows(samples)
+    # Those of each store together: 5 of the first, then windows 3 and the last of the second.
+    alone = WindowIndex(parts[1][0].offsets, parts[1][1])
+    windows = alone.windows(torch.tensor([3, len(alone) - 1]))
+    assert torch.equal(chosen.window_2d()[1:], parts[1][0].window_2d(windows))
+    assert torch.equal(chosen.window_3d()[1:], parts[1][0].window_3d(windows))
+    assert chosen.window_3d().shape == (3, 9, 16, 3) and len(chosen) == 3
+    names = poses.sequences_of(samples)
+    assert names[0].startswith("S9 Climbing") and names[1].startswith("AMASS holosoma")
+
+
+def load_amass(root, **options):
+    defaults = {"num_joints": 16, "downsample": 1, "subset": 1.0, "max_frames": None}
+    return amass.load_store(root_path=root, **(defaults | options))
+
+
+def test_amass_poses_are_those_of_the_file():
+    store = load_amass(str(SAMPLE))
+    held = load_npz(SAMPLE / "amass.npz")["poses"]
+    assert [name.action for name in store.names] == list(held)
+    for frames, entry in zip(store.sequence_slices(), held.values(), strict=True):
+        np.testing.assert_array_equal(store.pose_2d[frames].numpy(), entry["pose2d"])
+        np.testing.assert_array_equal(store.pose_3d[frames, 1:].numpy(), entry["pose3d"][:, 1:])
+    assert not store.pose_3d[:, 0].any() and store.cameras is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ([1], "'pose2d' has shape"),
+        ({"pose2d": np.ones((5, 17, 2)), "pose3d": np.ones((5, 16, 3))}, r"\(5, 17, 2\)"),
+        (
+            {"pose2d": np.ones((5, 16, 2)), "pose3d": np.ones((5, 16, 3)), "length": 6},
+            "says 6 frames and holds 5",
+        ),
+    ],
+)
+def test_amass_files_in_the_wrong_format(tmp_path, entry, complaint):
+    np.savez(tmp_path / "amass.npz", poses={"walk": entry})
+    with pytest.raises(UserError, match=complaint):
+        load_amass(str(tmp_path))
+
+
+def test_sequences_without_3d_are_read_only_to_predict_it(tmp_path):
+    with np.load(SAMPLE / "data_3d_h36m.npz", allow_pickle=True) as file:
+        poses = file["positions_3d"].item()
+    poses["S11"] = {name: np.full_like(array, np.nan) for name, array in poses["S11"].items()}
+    np.savez(tmp_path / "data_3d_h36m.npz", positions_3d=poses)
+    shutil.copy(SAMPLE / "data_2d_h36m_gt.npz", tmp_path)
+    files = h36m.H36MFiles.read(str(tmp_path), "gt")
+    with pytest.raises(UserError, match="NaN or infinity in S11 Climbing camera 0, frame 0"):
+        files.store(["S9", "S11"], num_joints=17)
+    store = files.store(["S9", "S11"], num_joints=17, unknown_3d=True)
+    assert store.pose_3d.isnan().any() and store.pose_2d.isfinite().all()
+    poses["S9"]["Climbing"][3, 2, 1] = np.nan  # some of it missing is a mistake all the same
+    np.savez(tmp_path / "data_3d_h36m.npz", positions_3d=poses)
+    files = h36m.H36MFiles.read(str(tmp_path), "gt")
+    with pytest.raises(UserError, match="in S9 Climbing camera 0, frame 3"):
+        files.store(["S9", "S11"], num_joints=17, unknown_3d=True)

@@ -37,6 +37,13 @@ def test_protocols_1_and_2(golden):
     )
 
 
+def test_pck_and_auc(golden):
+    errors = metrics.joint_errors(golden["predicted_16"], golden["target_16"])
+    correct, area = metrics.correct_joints(errors)
+    assert 100 * correct.mean().item() == pytest.approx(golden["pck_150mm"].item(), rel=1e-4)
+    assert 100 * area.mean().item() == pytest.approx(golden["auc"].item(), rel=1e-4)
+
+
 def test_protocol_2_does_not_see_a_similarity_transform():
     torch.manual_seed(1)
     target = torch.randn(50, 17, 3, dtype=torch.float64)

@@ -74,9 +74,10 @@ PUBLISHED = {
 @pytest.mark.parametrize("flags", PUBLISHED)
 def test_published_flags(flags):
     destination, default, text, value = PUBLISHED[flags]
-    assert vars(options.parse("trainer.py", []))[destination] == default
+    script = "pretrainer.py" if flags == "--dataset" else "trainer.py"
+    assert vars(options.parse(script, []))[destination] == default
     for flag in flags.split() if text is not None else ():
-        assert vars(options.parse("trainer.py", [flag, text]))[destination] == value
+        assert vars(options.parse(script, [flag, text]))[destination] == value
 
 
 @pytest.mark.parametrize("flag", ["--refine", "--MAE", "-r", "--resume"])
@@ -111,6 +112,8 @@ def test_booleans_mean_what_they_say(text):
         ("--save_predictions x.csv", "must end in .npz"),
         ("--save_predictions no/such/x.npz", "no such folder"),
         ("--train 1 --name a/b", "holds no slash"),
+        ("--dataset 3dhp", "trainer_3dhp.py reads MPI-INF-3DHP"),
+        ("--dataset_weights 1,0", "is not a number above 0"),
     ],
 )
 def test_mistakes(words, complaint):

@@ -12,9 +12,10 @@ from conftest import GOLDEN, SAMPLE, TINY, assert_same_end, filled, last_checkpo
 from conftest import start as start_script
 
 from common import h36m
+from common.pose_store import WindowedPoses
 from common.pretrain_engine import MaskedModel, MaskedTask, Masking, make_batch
 from common.runtime import Runtime
-from common.windows import WindowIndex, WindowRule
+from common.windows import WindowRule
 from model.masked_pose import MaskedPoseModel
 
 EXPECTED = json.loads((GOLDEN / "expected_cli.json").read_text())
@@ -109,6 +110,9 @@ def test_the_mirrored_pass_hides_the_mirrored_joints(script, tiny_completion):
         "-f 1 -b 16 -s 100",
         "--frozen 1 --frozen_parts encoder2d,shared_layers_spatial",
         "--test 0",
+        "--n_joints 16 --dataset h36m,3dhp,amass",
+        "--n_joints 16 --dataset amass -s 4",
+        "--n_joints 16 --dataset 3dhp,amass --dataset_weights 1,2 --reverse_augmentation True",
     ],
 )
 def test_tasks_train(script, words, tmp_path):
@@ -120,6 +124,46 @@ def test_tasks_train(script, words, tmp_path):
     assert len(weights) == 2  # after every epoch
     if "frozen" in words:
         assert "frozen: encoder2d, shared_layers_spatial" in done.stdout
+
+
+def test_the_windows_of_each_data_set_are_printed_and_tested(script, tmp_path):
+    words = "--n_joints 16 --dataset h36m,3dhp,amass -s 1 --nepoch 1".split()
+    tiny = [w for w in TRAIN if w not in ("--subjects_train", "S6,S7", "--subjects_test", "S9")]
+    done = script("pretrainer.py", *tiny, *words, "--debug", "1")
+    # 300 frames of each, all mirrored but those of AMASS, whose windows lie inside: 300 - 10.
+    assert "training windows: h36m 600, 3dhp 600, amass 290" in done.stdout
+    rows = [line.split()[0] for line in done.stdout.splitlines()[-4:-1]]
+    assert rows == ["h36m", "3dhp", "joints"]
+
+
+def test_data_set_weights_decide_the_shares_of_an_epoch():
+    generator = torch.Generator().manual_seed(0)
+    store = h36m.H36MFiles.read(str(SAMPLE), "gt").store(["S9"], num_joints=17)
+    parts = [(store, WindowRule(9, stride=stride)) for stride in (10, 40)]
+    poses = WindowedPoses(parts)
+    model = MaskedPoseModel(
+        frames=9, num_joints=17, layers=1, decoder_depth=1, width=16, hidden_width=16
+    )
+    run = Runtime(torch.device("cpu"), (), 0, 1, "fp32")
+    masks = Masking("pretrain", 5, 0.6, (0,), (0,))
+    task = MaskedTask(
+        MaskedModel({"pretrain": model}, run),
+        poses,
+        masks,
+        test=None,
+        generator=generator,
+        weights=(1, 3),
+    )
+    order = task.order(torch.Generator().manual_seed(1))
+    assert len(order) == task.num_samples
+    is_3d = order >= len(poses)
+    second = order % len(poses) >= poses.samples_of(1).start
+    for half in (second[is_3d], second[~is_3d]):
+        assert half.float().mean() == pytest.approx(0.75, abs=0.01)
+    # The small set is gone through whole, several times, before any of its windows is left out.
+    counts = order[second & ~is_3d].unique(return_counts=True)[1]
+    assert len(counts) == len(poses.samples_of(1)) and counts.max() - counts.min() <= 1
+    assert not torch.equal(order, task.order(torch.Generator().manual_seed(2)))
 
 
 def test_frozen_parts_stay_as_they_are(script, tmp_path):
@@ -166,11 +210,11 @@ def test_pre_trained_weights_go_into_the_lifter(script, tmp_path):
 
 def test_an_epoch_of_pre_training_visits_the_2d_and_the_3d_of_every_window():
     store = h36m.H36MFiles.read(str(SAMPLE), "gt").store(["S9"], num_joints=17)
-    index = WindowIndex(store.offsets, WindowRule(9))
+    poses = WindowedPoses([(store, WindowRule(9))])
     masks = Masking("pretrain", 5, 0.6, (0,), (0,))
     generator = torch.Generator().manual_seed(0)
-    windows = [index.windows(torch.tensor(chosen)) for chosen in ([1, 2, 3], [10, 11])]
-    batch = make_batch(store, masks, *windows, generator)
+    windows = [poses.windows(torch.tensor(chosen)) for chosen in ([1, 2, 3], [10, 11])]
+    batch = make_batch(masks, *windows, generator)
     assert batch.pose_2d.shape == (3, 9, 17, 2) and batch.pose_3d.shape == (2, 9, 17, 3)
     assert not batch.pose_3d[:, :, 0].any()  # root at 0
     # One pair of masks a batch, shared by its samples; 2D and 3D have masks of their own.
@@ -179,7 +223,7 @@ def test_an_epoch_of_pre_training_visits_the_2d_and_the_3d_of_every_window():
     ).all()
     assert not torch.equal(batch.mask_2d[0], batch.mask_3d[0])
     assert batch.visible_2d.shape == (3, 4)
-    other = make_batch(store, masks, *windows, generator)
+    other = make_batch(masks, *windows, generator)
     assert not torch.equal(batch.mask_2d, other.mask_2d)
 
 
@@ -191,10 +235,9 @@ def test_a_batch_too_small_for_batch_norm_changes_nothing():
     run = Runtime(torch.device("cpu"), (), 0, 1, "fp32")
     masks = Masking("pretrain", 5, 0.6, (0,), (0,))
     placed = MaskedModel({"pretrain": model}, run)
-    task = MaskedTask(
-        placed, store, WindowRule(1), masks, test=None, generator=run.new_generator(0)
-    )
-    loss = task.loss(torch.tensor([0, len(task.index)]))  # one window's 2D, one window's 3D
+    poses = WindowedPoses([(store, WindowRule(1))])
+    task = MaskedTask(placed, poses, masks, test=None, generator=run.new_generator(0))
+    (loss,) = task.losses(torch.tensor([0, len(poses)]))  # one window's 2D, one window's 3D
     loss.backward()
     assert loss.item() == 0
     assert not any(p.grad.any() for p in model.parameters() if p.grad is not None)
@@ -208,7 +251,13 @@ def test_a_batch_too_small_for_batch_norm_changes_nothing():
         ("-smn 18", "-smn 18 is more than the 17 joints"),
         ("--comp3d 1 --onlylift 1", "exclude each other"),
         ("--MAEreload 1", "--MAEreload 1 needs a path: --MAEcp"),
-        ("--dataset h36m,amass", "this version reads h36m only"),
+        ("--dataset h36m,cmu", "is not a comma list of h36m, 3dhp, amass"),
+        ("--dataset h36m,h36m", "each once"),
+        ("--dataset h36m,3dhp --dataset_weights 1", "1 numbers for the 2 data sets"),
+        ("--dataset amass --n_joints 16", "no poses to test on, and --train is 0"),
+        ("--dataset 3dhp", "use --n_joints 16"),
+        ("--dataset amass --train 1", "use --n_joints 16"),
+        ("--dataset amass --train 1 --n_joints 16 -f 351 -s 1000 --subset 0.1", "long enough for"),
         ("--train 1 --n_joints 16", "--poseaug 0 trains without"),
         ("--train 1 --frozen 1 --frozen_parts legs", "no part 'legs'; there are"),
         (f"--MAEreload 1 --MAEcp {GOLDEN}/ckpt/nothing.pth", "no such checkpoint"),

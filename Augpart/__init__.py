@@ -1,0 +1,1 @@
+"""PoseAug: generators that change 3D sequences, their training and their use."""

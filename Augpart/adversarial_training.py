@@ -1,0 +1,377 @@
+"""Adversarial training of a generator on single poses, with a lifter that says what is hard."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from Augpart.adversarial import (
+    FakePool,
+    critic_accuracy,
+    critic_loss,
+    difficulty,
+    feedback_loss,
+    generator_loss,
+    group_errors,
+    range_loss,
+)
+from Augpart.augment import on_screen
+from Augpart.bones import bone_lengths, bones_of, with_bone_lengths
+from Augpart.critics import BoneCritic, ScreenCritic
+from Augpart.pose_generator import GeneratedPoses, GeneratorNoise, PoseGenerator
+from common.camera import project
+from common.errors import UserError
+from common.metrics import mpjpe
+from common.pose_ops import at_its_position, with_zero_root
+from common.pose_store import PoseStore
+from common.training import Schedule
+
+SCREEN_WEIGHT, BONE_WEIGHT, RANGE_WEIGHT = 1.0, 6.0, 3.0
+MAX_GRADIENT_NORM = 1.0
+STEPS_A_CRITIC_STEP = 2
+# Below these spreads, or with a critic that is never wrong, a generator has collapsed.
+SMALLEST_TURN_SPREAD, SMALLEST_RATIO_SPREAD = 0.1, 0.001  # degrees; relative change of length
+MEASURES = (
+    "critic_3d_accuracy",
+    "critic_2d_accuracy",
+    "turn_degrees",
+    "turn_spread",
+    "length_ratio",
+    "length_ratio_spread",
+    "off_screen",
+    "difficulty_ba",
+    "difficulty_rt",
+    "lifter_mm",
+)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Where turns and bone lengths may be: `Augpart.adversarial.range_loss`."""
+
+    ba_range_m: float
+    ba_range_w: float
+    blr_limit: float
+
+
+@dataclass(frozen=True)
+class SinglePoses:
+    """The frames of a store as poses of their own, on one device.
+
+    Attributes:
+        pose_3d: (N, 16, 3) camera-space metres, every joint at its own position.
+        cameras: (S, 9) intrinsics.
+        camera_of: (N,) int64, the row of `cameras` of each pose.
+        body_lengths: (K, 15) metres, the bone lengths of each subject.
+        names: (S,) the sequences that the rows of `cameras` belong to.
+    """
+
+    pose_3d: Tensor
+    cameras: Tensor
+    camera_of: Tensor
+    body_lengths: Tensor
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.pose_3d)
+
+    def with_random_bodies(
+        self, poses: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Some poses with the bone lengths of subjects chosen at random.
+
+        Args:
+            poses: (B,) int64 on the device, which poses.
+            generator: chooses, on the device.
+
+        Returns:
+            (B, 16, 3) camera-space metres and (B, 9) intrinsics.
+        """
+        bodies = torch.randint(
+            len(self.body_lengths), (len(poses),), generator=generator, device=poses.device
+        )
+        pose_3d = with_bone_lengths(self.pose_3d[poses], self.body_lengths[bodies])
+        return pose_3d, self.cameras[self.camera_of[poses]]
+
+
+def single_poses(store: PoseStore) -> tuple[SinglePoses, int]:
+    """Take a store apart; frames that leave their own screen are left out.
+
+    Args:
+        store: 16-joint poses with cameras.
+
+    Returns:
+        The poses; how many were left out.
+
+    Raises:
+        UserError: none is left.
+    """
+    assert store.cameras is not None
+    frames = torch.arange(store.num_frames)
+    sequences = store.sequences_of(frames).to(store.device)
+    pose_3d = at_its_position(store.pose_3d)
+    visible = on_screen(project(pose_3d, store.cameras[sequences]).unsqueeze(1))
+    if not visible.any():
+        raise UserError("no training pose lies inside its camera's image")
+    lengths = bone_lengths(bones_of(pose_3d))
+    subjects = list(dict.fromkeys(name.subject for name in store.names))
+    numbers = torch.tensor([subjects.index(name.subject) for name in store.names])
+    subject_of = numbers.to(store.device)[sequences]
+    bodies = [lengths[subject_of == number].median(0).values for number in range(len(subjects))]
+    poses = SinglePoses(
+        pose_3d[visible],
+        store.cameras,
+        sequences[visible],
+        torch.stack(bodies),
+        [str(name) for name in store.names],
+    )
+    return poses, int((~visible).sum())
+
+
+class LinearSchedule(Schedule):
+    """A learning rate that falls linearly to 0 at the end of the last epoch."""
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 1."""
+        return self.learning_rate * (1 - (epoch - 1) / self.epochs)
+
+
+class GeneratorTask:
+    """What `common.training` needs to know of the training of a generator."""
+
+    frames = 1
+    frozen: Sequence[nn.Module] = ()
+
+    def __init__(self, steps: "AdversarialSteps") -> None:
+        """Wrap the steps that do the work."""
+        self.steps = steps
+        self.modules: Mapping[str, nn.Module] = steps.modules
+        self.num_samples = len(steps.poses)
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The poses of an epoch in random order, (N,) int64 on CPU."""
+        return torch.randperm(self.num_samples, generator=generator)
+
+    def sequences_of(self, samples: Tensor) -> list[str]:
+        """The sequences that some poses come from, each named once."""
+        poses = self.steps.poses
+        return [poses.names[number] for number in poses.camera_of[samples].unique().tolist()]
+
+    def evaluate(self) -> dict[str, float]:
+        """The means of the epoch's measures; the criterion is the lifter's error."""
+        measures = self.steps.take_measures()
+        return {"criterion": measures["lifter_mm"], **measures}
+
+
+class AdversarialSteps:
+    """How a batch of poses changes generator, critics and lifter (`common.training.Steps`)."""
+
+    def __init__(
+        self,
+        poses: SinglePoses,
+        generator: PoseGenerator,
+        lifter: nn.Module,
+        ranges: Ranges,
+        schedule: Schedule,
+        *,
+        random: torch.Generator,
+        warm_up: int,
+        train_lifter: bool,
+    ) -> None:
+        """Set up models and optimisers on the device of the poses.
+
+        Args:
+            poses: real poses.
+            generator: what is trained.
+            lifter: (B, 1, 16, 2) screen -> centre (B, 1, 16, 3) and sequence.
+            ranges: of turns and lengths.
+            schedule: how long.
+            random: draws noise, bodies, real poses and old fakes; on the device.
+            warm_up: epochs before the lifter has a say.
+            train_lifter: whether the lifter learns, too.
+        """
+        self.poses, self.ranges, self.random = poses, ranges, random
+        device = poses.pose_3d.device
+        self.generator, self.lifter = generator.to(device), lifter.to(device)
+        self.critic_3d, self.critic_2d = BoneCritic().to(device), ScreenCritic().to(device)
+        self.modules: dict[str, nn.Module] = {
+            "generator": self.generator,
+            "lifter": self.lifter,
+            "critic_3d": self.critic_3d,
+            "critic_2d": self.critic_2d,
+        }
+        self.optimizers = {
+            name: torch.optim.Adam(module.parameters(), lr=schedule.learning_rate)
+            for name, module in self.modules.items()
+            if train_lifter or name != "lifter"
+        }
+        self.pools = {"critic_3d": FakePool(random), "critic_2d": FakePool(random)}
+        steps_an_epoch = math.ceil(len(poses) / schedule.batch_size)
+        self.warm_up_steps = warm_up * steps_an_epoch
+        self.total_steps = schedule.epochs * steps_an_epoch
+        self.done = 0
+        self.sums = torch.zeros(2, len(MEASURES), dtype=torch.float64, device=device)
+
+    def set_rate(self, rate: float) -> None:
+        """Use a learning rate from now on."""
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def state(self) -> dict[str, Any]:
+        """Everything beyond weights and random states that decides the steps to come."""
+        return {
+            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
+            "pools": {name: pool.state() for name, pool in self.pools.items()},
+            "done": self.done,
+            "sums": self.sums,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what `state` returned."""
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, pool in self.pools.items():
+            pool.load_state(state["pools"][name])
+        self.done = state["done"]
+        self.sums = state["sums"].to(self.sums.device)
+
+    def step(self, batch: Tensor) -> Tensor:
+        """Learn from some poses (B,); the generator's loss ()."""
+        pose_3d, camera = self.poses.with_random_bodies(
+            batch.to(self.sums.device, non_blocking=True), self.random
+        )
+        noise = GeneratorNoise.draw(len(pose_3d), self.random)
+        generated = self.generator(pose_3d.unsqueeze(1), noise=noise)
+        screen = project(generated.moved, camera)  # (B, 1, 16, 2)
+        with_feedback = self.done >= self.warm_up_steps
+        loss = self._generator_loss(pose_3d, camera, generated, screen, feedback=with_feedback)
+        self._descend("generator", loss)
+        if self.done % STEPS_A_CRITIC_STEP == STEPS_A_CRITIC_STEP - 1:
+            self._train_critics(generated, screen)
+        if "lifter" in self.optimizers:
+            augmented = with_feedback and self.done % 2 == 1
+            self._train_lifter(
+                generated.moved.detach() if augmented else pose_3d.unsqueeze(1), camera
+            )
+        self._measure_turns(generated, screen)
+        self.done += 1
+        return loss.detach()
+
+    def _generator_loss(
+        self,
+        pose_3d: Tensor,
+        camera: Tensor,
+        generated: GeneratedPoses,
+        screen: Tensor,
+        *,
+        feedback: bool,
+    ) -> Tensor:
+        """The weighted sum () of what critics, ranges and lifter say of generated poses."""
+        with _not_learning(self.critic_3d, self.critic_2d, self.lifter):
+            loss = (
+                SCREEN_WEIGHT * generator_loss(self.critic_2d(screen.squeeze(1)))
+                + BONE_WEIGHT * generator_loss(self.critic_3d(generated.bone_angle.squeeze(1)))
+                + RANGE_WEIGHT
+                * range_loss(
+                    generated.angle_difference, generated.length_ratios, **vars(self.ranges)
+                )
+            )
+            original = self._lifter_errors(pose_3d.unsqueeze(1), camera).detach()
+            with torch.set_grad_enabled(feedback):
+                turned = difficulty(self._lifter_errors(generated.bone_angle, camera), original)
+                moved = difficulty(self._lifter_errors(generated.moved, camera), original)
+        self._add("difficulty_ba", turned.mean())
+        self._add("difficulty_rt", moved.mean())
+        if feedback:
+            loss = loss + feedback_loss(turned, moved, progress=self.done / self.total_steps)
+        return loss
+
+    def _lifter_errors(self, pose_3d: Tensor, camera: Tensor) -> Tensor:
+        """Errors (3,) of the lifter in groups of joints, means over poses (B, 1, 16, 3)."""
+        lifted, _ = self.lifter(project(pose_3d, camera), with_sequence=False)
+        target = pose_3d - pose_3d[..., :1, :]
+        return group_errors(with_zero_root(lifted), target).mean((0, 1))
+
+    def _train_critics(self, generated: GeneratedPoses, screen: Tensor) -> None:
+        """Both critics learn from real poses and from fakes, new and old."""
+        fakes = {"critic_3d": generated.bone_angle.squeeze(1), "critic_2d": screen.squeeze(1)}
+        for name, critic in (("critic_3d", self.critic_3d), ("critic_2d", self.critic_2d)):
+            chosen = torch.randint(
+                len(self.poses),
+                (len(screen),),
+                generator=self.random,
+                device=screen.device,
+            )
+            real, camera = self.poses.with_random_bodies(chosen, self.random)
+            if name == "critic_2d":
+                real = project(real, camera)
+            real_scores = critic(real)
+            fake_scores = critic(self.pools[name].exchange(fakes[name]))
+            self._descend(name, critic_loss(real_scores, fake_scores))
+            self._add(f"{name}_accuracy", critic_accuracy(real_scores, fake_scores))
+
+    def _train_lifter(self, pose_3d: Tensor, camera: Tensor) -> None:
+        """The lifter learns from poses (B, 1, 16, 3) and their projections."""
+        lifted, _ = self.lifter(project(pose_3d, camera), with_sequence=False)
+        loss = mpjpe(lifted, pose_3d - pose_3d[..., :1, :])
+        self._descend("lifter", loss)
+        self._add("lifter_mm", 1000 * loss)
+
+    def _descend(self, name: str, loss: Tensor) -> None:
+        """One optimiser step on a loss, the norm of its gradient clipped."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.modules[name].parameters(), MAX_GRADIENT_NORM)
+        optimizer.step()
+
+    @torch.no_grad()
+    def _measure_turns(self, generated: GeneratedPoses, screen: Tensor) -> None:
+        turns = (1 - generated.angle_difference).clamp(-1, 1).acos().rad2deg().mean((1, 2))  # (B,)
+        ratios = generated.length_ratios  # (B, 9)
+        self._add("turn_degrees", turns.mean())
+        self._add("turn_spread", turns.std())
+        self._add("length_ratio", ratios.abs().mean())
+        self._add("length_ratio_spread", ratios.std(0).mean())
+        self._add("off_screen", 1 - on_screen(screen).double().mean())
+
+    def _add(self, measure: str, value: Tensor) -> None:
+        self.sums[:, MEASURES.index(measure)] += torch.stack(
+            [value.detach().double(), value.new_ones((), dtype=torch.float64)]
+        )
+
+    def take_measures(self) -> dict[str, float]:
+        """The means of all measures since the last call."""
+        means = (self.sums[0] / self.sums[1].clamp_min(1)).tolist()
+        self.sums.zero_()
+        return dict(zip(MEASURES, means, strict=True))
+
+
+@contextmanager
+def _not_learning(*modules: nn.Module) -> Iterator[None]:
+    """In evaluation mode and without gradients of their own, though gradients pass through."""
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.eval().requires_grad_(False)
+    yield
+    for module, mode in zip(modules, modes, strict=True):
+        module.train(mode).requires_grad_(True)
+
+
+def collapses(measures: Mapping[str, float]) -> list[str]:
+    """What of an epoch's measures says that the generator has collapsed, in words."""
+    found = []
+    for number in ("2d", "3d"):
+        if measures[f"critic_{number}_accuracy"] >= 1:
+            found.append(f"the {number.upper()} critic was right about every pose of this epoch")
+    if measures["turn_spread"] < SMALLEST_TURN_SPREAD:
+        found.append(f"all poses are turned alike (spread {measures['turn_spread']:.3f} degrees)")
+    if measures["length_ratio_spread"] < SMALLEST_RATIO_SPREAD:
+        spread = measures["length_ratio_spread"]
+        found.append(f"all bodies are stretched alike (spread {spread:.4f})")
+    return found

@@ -1,0 +1,185 @@
+"""Train PoseAug generators on Human3.6M-format data; pre-training uses what this leaves behind.
+
+Run as `python Augpart/train_generator.py`.
+"""
+
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from Augpart.adversarial_training import (  # noqa: E402  (the path is set just above)
+    AdversarialSteps,
+    GeneratorTask,
+    LinearSchedule,
+    Ranges,
+    collapses,
+    single_poses,
+)
+from Augpart.augment import FILE_PATTERN  # noqa: E402
+from Augpart.draw import draw_stages  # noqa: E402
+from Augpart.pose_generator import GeneratorNoise, PoseGenerator  # noqa: E402
+from common import checkpoint, h36m, models, options, runtime  # noqa: E402
+from common.errors import UserError  # noqa: E402
+from common.run_folder import RESUME_FILE, RunFolder  # noqa: E402
+from common.training import Training  # noqa: E402
+
+SCRIPT = "Augpart/train_generator.py"
+FREE_ON_RESUME = frozenset("command resume gpu lifter vis".split())
+LIFTER_SIZE = {"layers": 2, "width": 128, "hidden_width": 256}  # when none is given
+DRAWN = 4
+
+
+def main() -> None:
+    """The run that the command line asks for."""
+    args = parse()
+    run = runtime.start(gpus=args.gpu, seed=args.manualSeed, precision="fp32")
+    if run.world_size > 1:
+        raise UserError(f"{SCRIPT} runs in one process, without torchrun")
+    files = h36m.H36MFiles.read(args.root_path, args.keypoints)
+    store = files.store(args.subjects_train, num_joints=16, downsample=args.downsample)
+    poses, left_out = single_poses(store.to(run.device))
+    refuse_foreign_files(args.output, resume=args.resume)
+    folder = RunFolder(
+        run,
+        path=args.output,
+        options=recorded_options(args),
+        free_on_resume=FREE_ON_RESUME,
+        train=True,
+        resume=args.resume,
+    )
+    runtime.LOG.info("%d poses, %d more leave their image and are left out", len(poses), left_out)
+    schedule = LinearSchedule(
+        epochs=args.nepoch,
+        batch_size=args.batchSize,
+        micro_batch=0,
+        learning_rate=args.lr,
+        decay=1,
+        large_decay=1,
+        large_decay_epoch=1,
+        seed=args.manualSeed,
+    )
+    generator = PoseGenerator(length_limit=args.blr_tanhlimit)
+    steps = AdversarialSteps(
+        poses,
+        generator,
+        feedback_lifter(args.lifter),
+        Ranges(args.ba_range_m, args.ba_range_w, args.blr_limit),
+        schedule,
+        random=run.new_generator(args.manualSeed),
+        warm_up=args.warm_up,
+        train_lifter=True,
+    )
+    task = GeneratorTask(steps)
+
+    def after_epoch(epoch: int, measures: dict[str, float]) -> None:
+        for collapse in collapses(measures):
+            runtime.LOG.warning("collapse? epoch %d: %s", epoch, collapse)
+        if epoch == args.nepoch or (epoch >= args.save_from and epoch % args.save_every == 0):
+            save_generator(folder.path, generator, epoch, args)
+
+    training = Training(task, steps, run, schedule, folder, keep="never", after_epoch=after_epoch)
+    folder.results["history"] = training.run(resume=args.resume)
+    if args.vis:
+        draw(folder.path / "generator.png", steps)
+    folder.write_results()
+    names = ", ".join(path.name for path in sorted(folder.path.glob(FILE_PATTERN)))
+    runtime.LOG.info("generators in %s: %s", folder.path, names)
+
+
+def parse() -> Namespace:
+    """Read and check the command line."""
+    parser = options.Parser(prog=SCRIPT, description=__doc__.splitlines()[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("--root_path", default="./dataset/", help="data folder")
+    add("-k", "--keypoints", default="gt", help="which data_2d_h36m_<k>.npz goes with the 3D")
+    add("--subjects_train", type=options.name_list, default=options.TRAIN_SUBJECTS, help="list")
+    add("--downsample", type=options.at_least(1), default=1, help="keep every n-th frame")
+    add("--nepoch", type=options.at_least(1), default=50, help="epochs")
+    add("-b", "--batchSize", type=options.at_least(2), default=1024, help="poses a step")
+    add("--lr", type=options.positive, default=1e-4, help="learning rate, falls linearly to 0")
+    add("--warm_up", type=options.at_least(0), default=2, help="epochs without the lifter's say")
+    add("--lifter", default="", help="one-frame 16-joint lifter to begin with (default: a new one)")
+    add("--ba_range_m", type=float, default=0.205, help="middle of the range of the mean turn")
+    add("--ba_range_w", type=float, default=0.165, help="half of its width")
+    add("--blr_limit", type=float, default=0.1, help="change of a bone's length that costs nothing")
+    add("--blr_tanhlimit", type=options.positive, default=0.2, help="largest change of a length")
+    add("--save_every", type=options.at_least(1), default=5, help="epochs between generator files")
+    add("--save_from", type=int, help="first epoch that is saved (default: half of --nepoch)")
+    add("--output", type=Path, default=options.GENERATOR_FOLDER, help="where files go")
+    add("--gpu", type=options.device_list, default=[0], help="device")
+    add("--manualSeed", type=int, default=1, help="seed of every random source")
+    add("--vis", type=int, default=0, help="1: draw what the generator does")
+    add("-r", "--resume", action="store_true", help="go on from an interrupted run, exactly")
+    args = parser.parse_args()
+    if args.save_from is None:
+        args.save_from = (args.nepoch + 1) // 2
+    args.command = shlex.join(["python", SCRIPT, *sys.argv[1:]])
+    args.output = Path(args.output)
+    return args
+
+
+def refuse_foreign_files(folder: Path, *, resume: bool) -> None:
+    """Do not mix generators that something else put into the folder with those of this run."""
+    present = sorted(folder.glob(FILE_PATTERN))
+    if present and not resume and not (folder / RESUME_FILE).exists():
+        raise UserError(
+            f"{folder} holds generators that no run here made ({present[0].name}): move them, or "
+            "give another --output"
+        )
+
+
+def feedback_lifter(path: str) -> torch.nn.Module:
+    """A one-frame lifter, new or from a file of any size."""
+    size = dict(LIFTER_SIZE)
+    if path:
+        held = checkpoint.describe_size(checkpoint.load_state_dict(path))
+        if held.get("frames") != 1 or held.get("n_joints") != 16:
+            raise UserError(f"--lifter {path}: not a lifter of 1 frame and 16 joints ({held})")
+        names = {"layers": "layers", "channel": "width", "d_hid": "hidden_width"}
+        size = {name: held[flag] for flag, name in names.items()}
+    modules = models.build_lifter(
+        {"frames": 1, "num_joints": 16, **size},
+        refine=False,
+        every_frame=False,
+        whole=path or None,
+        matching=None,
+        refiner=None,
+    )
+    return modules["no_refine"]
+
+
+def save_generator(folder: Path, generator: PoseGenerator, epoch: int, args: Namespace) -> None:
+    """Write a generator under the name that published ones have, with the options of its run."""
+    state = {name: tensor.cpu() for name, tensor in generator.state_dict().items()}
+    content = {"model_G": state, "options": recorded_options(args)}
+    checkpoint.save_torch(folder / f"ckpt_generater{epoch}.pth.tar", content)
+
+
+def recorded_options(args: Namespace) -> dict[str, Any]:
+    """The options as files hold them."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in sorted(vars(args).items())
+    }
+
+
+def draw(path: Path, steps: AdversarialSteps) -> None:
+    """Draw what the generator does to some poses, evenly taken from the training data."""
+    poses = steps.poses
+    chosen = torch.arange(DRAWN, device=poses.pose_3d.device) * 2 + 1
+    chosen = chosen * len(poses) // (2 * DRAWN)
+    pose_3d, camera = poses.pose_3d[chosen].unsqueeze(1), poses.cameras[poses.camera_of[chosen]]
+    generator = steps.generator.eval()
+    with torch.no_grad():
+        noise = GeneratorNoise.draw(DRAWN, steps.random)
+        draw_stages(path, pose_3d, generator(pose_3d, noise=noise), camera, rows=DRAWN)
+
+
+if __name__ == "__main__":
+    runtime.run_script(main)

@@ -1,0 +1,189 @@
+"""MPI-INF-3DHP files -> a pose store of 16 joints.
+
+Formats: SPEC section 3 of the project, that is the .npz files of P-STMO.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.camera import normalise_screen
+from common.errors import UserError
+from common.pose_ops import relative_to_root
+from common.pose_store import PoseStore, SequenceName, Source, build_store, cut_store
+from common.runtime import LOG
+from common.safe_npz import float_tensor, load_dictionary, pose_array
+
+TRAIN_FILE, TEST_FILE = "data_train_3dhp.npz", "data_test_3dhp.npz"
+FRAME_STEP = 1  # inside its windows, whatever -tds says
+# The data set's joints that our 16 take, after HEAD_TOP was moved half-way to HEAD.
+JOINTS_TO_16 = (14, 8, 9, 10, 11, 12, 13, 15, 16, 0, 5, 6, 7, 2, 3, 4)
+HEAD_TOP, NECK, HEAD, SHOULDERS = 0, 1, 16, (2, 5)
+SMALL_IMAGES = {"TS5": (1920, 1080), "TS6": (1920, 1080)}
+IMAGE_SIZE = (2048, 2048)
+LEGACY_DIVISOR = 1000  # published runs divide normalised 2D by it, as if it were in mm
+
+
+def image_size(subject: str) -> tuple[int, int]:
+    """Width and height in pixels of a subject's images."""
+    return SMALL_IMAGES.get(subject, IMAGE_SIZE)
+
+
+def to_16_joints(poses: Tensor) -> Tensor:
+    """The data set's 17 joints (..., 17, C) in the order of our 16-joint skeleton (..., 16, C)."""
+    poses = poses.clone()
+    poses[..., HEAD_TOP, :] = (poses[..., HEAD_TOP, :] + poses[..., HEAD, :]) / 2
+    return poses[..., JOINTS_TO_16, :]
+
+
+def to_17_joints(poses: Tensor) -> Tensor:
+    """The inverse of `to_16_joints`, (..., 16, C) -> (..., 17, C), as far as there is one.
+
+    The head's top follows exactly; the neck, which our skeleton does not have, is put half-way
+    between the shoulders.
+    """
+    restored = poses.new_zeros(*poses.shape[:-2], 17, poses.shape[-1])
+    restored[..., JOINTS_TO_16, :] = poses
+    restored[..., HEAD_TOP, :] = 2 * restored[..., HEAD_TOP, :] - restored[..., HEAD, :]
+    restored[..., NECK, :] = restored[..., SHOULDERS, :].mean(-2)
+    return restored
+
+
+def load_stores(
+    *,
+    root_path: str,
+    num_joints: int,
+    train_subjects: Sequence[str] | None,
+    test_subjects: Sequence[str] | None,
+    train: bool,
+    test: bool,
+    downsample: int,
+    subset: float,
+    max_frames: int | None,
+    pixels: bool,
+    legacy_scale: bool,
+) -> tuple[PoseStore | None, PoseStore | None]:
+    """Training and test poses of a data folder.
+
+    Args:
+        root_path: the folder.
+        num_joints: must be 16.
+        train_subjects: for example S1; None for all that the file holds.
+        test_subjects: for example TS1; None for all that the file holds.
+        train: whether training poses are wanted.
+        test: whether test poses are wanted.
+        downsample: keep every n-th frame.
+        subset: share of each training sequence.
+        max_frames: keep only so many frames of each store (`--debug`); None for all.
+        pixels: leave 2D in pixels.
+        legacy_scale: divide normalised 2D by 1000, as published.
+
+    Returns:
+        The stores, on CPU, None for what was not asked for.
+
+    Raises:
+        UserError: a file is missing or not in the format; the message names the place.
+    """
+    if num_joints != 16:
+        raise UserError(
+            f"--n_joints {num_joints}: MPI-INF-3DHP has no neck between thorax and head as the "
+            "17-joint skeleton does; use --n_joints 16"
+        )
+    root, divisor = Path(root_path), LEGACY_DIVISOR if legacy_scale else 1
+
+    def store(path: Path, subjects: Sequence[str] | None, sequences: Any, share: float) -> Any:
+        content = _of_subjects(load_dictionary(path, "data"), subjects, path)
+        built = build_store(
+            [_source(path, *entry, pixels=pixels, divisor=divisor) for entry in sequences(content)],
+            num_joints=num_joints,
+            path_2d=path,
+            path_3d=path,
+            downsample=downsample,
+            subset=share,
+        )
+        return cut_store(built, max_frames)
+
+    return (
+        store(root / TRAIN_FILE, train_subjects, _training_sequences, subset) if train else None,
+        store(root / TEST_FILE, test_subjects, _test_sequences, 1.0) if test else None,
+    )
+
+
+def _of_subjects(
+    content: dict[str, Any], subjects: Sequence[str] | None, path: Path
+) -> dict[str, Any]:
+    """The entries of some subjects ("S1" of "S1 Seq1", or "TS1"), in the order of the file."""
+    if subjects is not None:
+        held = {key.split()[0] for key in content}
+        for subject in subjects:
+            if subject not in held:
+                raise UserError(
+                    f"{path} holds no subject {subject}, only {', '.join(sorted(held))} "
+                    "(--subjects_train and --subjects_test choose)"
+                )
+        content = {key: value for key, value in content.items() if key.split()[0] in subjects}
+    if not content:
+        raise UserError(f"{path}: no sequences in it")
+    return content
+
+
+def _training_sequences(content: Mapping[str, Any]) -> Iterator[tuple[SequenceName, Any]]:
+    for key, value in content.items():
+        views = value[0] if isinstance(value, list | tuple) and value else value
+        if not isinstance(views, dict) or not views:
+            raise UserError(f"{TRAIN_FILE}: {key} is not a list of cameras and a frame rate")
+        subject, _, sequence = key.partition(" ")
+        for camera, entry in views.items():
+            yield SequenceName(subject, sequence or "Seq", int(camera)), entry
+
+
+def _test_sequences(content: Mapping[str, Any]) -> Iterator[tuple[SequenceName, Any]]:
+    for subject, entry in content.items():
+        if not isinstance(entry, dict) or "valid" not in entry:
+            raise UserError(f"{TEST_FILE}: {subject} has no entry 'valid'")
+        if not np.asarray(entry["valid"]).any():
+            LOG.info("%s: %s has no valid frame: left out", TEST_FILE, subject)
+            continue
+        yield SequenceName(subject, "test", 0), entry
+
+
+def _source(path: Path, name: SequenceName, entry: Any, *, pixels: bool, divisor: int) -> Source:
+    """One camera's sequence of either file, checked."""
+    where = f"{path}: {name}"
+    screen = pose_array(entry, "data_2d", joints=17, coordinates=2, where=where)
+    space = pose_array(entry, "data_3d", joints=17, coordinates=3, where=where)
+    length = len(space)
+    if len(screen) < length:
+        raise UserError(f"{where} has {len(screen)} frames in 2D, {length} in 3D")
+    width, height = image_size(name.subject)
+
+    def read(kept: slice) -> tuple[Tensor, Tensor]:
+        pose_2d = float_tensor(screen[:length][kept])
+        if not pixels:
+            pose_2d = normalise_screen(pose_2d, width=width, height=height) / divisor
+        pose_3d = to_16_joints(float_tensor(space[kept])) / 1000  # mm -> m
+        return to_16_joints(pose_2d), relative_to_root(pose_3d)
+
+    return Source(
+        name,
+        length,
+        read,
+        counted=_labels(path, name, entry, "valid", length),
+        activities=_labels(path, name, entry, "activity", length),
+    )
+
+
+def _labels(
+    path: Path, name: SequenceName, entry: Mapping[str, Any], key: str, length: int
+) -> Tensor | None:
+    """A number a frame (length,) int64, or None if the file does not have them."""
+    if key not in entry:
+        return None
+    labels = np.asarray(entry[key]).reshape(-1)
+    if len(labels) < length or labels.dtype.kind not in "fiub":
+        raise UserError(f"{path}: {key!r} of {name} is not a number for each of {length} frames")
+    return torch.from_numpy(labels[:length].astype(np.int64))

@@ -1,0 +1,144 @@
+"""What the preparation scripts of `dataset/` share: options, optional libraries, reports."""
+
+import importlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from common.errors import UserError
+from common.h36m import PACKAGED_CAMERAS
+from common.options import Parser
+from common.runtime import LOG
+from common.safe_npz import load_npz
+
+DATA_FOLDER = PACKAGED_CAMERAS.parent
+# Module -> package to install: for preparing data, and for .mat files of predictions (SciPy).
+OPTIONAL = {"cdflib": "cdflib", "scipy.io": "scipy", "h5py": "h5py", "smplx.lbs": "smplx"}
+SHOWN_NAMES = 4
+SMALLEST_BODY_MM = 100
+
+Item = TypeVar("Item")
+
+
+def optional(module: str, *, needed_by: str) -> ModuleType:
+    """Import a module of an optional library.
+
+    Args:
+        module: one of `OPTIONAL`.
+        needed_by: name of the script, for the message.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        package = OPTIONAL[module]
+        raise UserError(f"{needed_by} needs {package}: pip install {package}") from None
+
+
+def new_parser(
+    description: str | None, input_help: str, *, output: Path | None = DATA_FOLDER
+) -> Parser:
+    """A parser with the options that every preparation script has: input, --output, --force.
+
+    Args:
+        description: for --help.
+        input_help: what the input folder holds.
+        output: default of --output; None makes the flag necessary.
+    """
+    parser = Parser(description=description, allow_abbrev=False)
+    parser.add_argument("input", type=Path, help=input_help)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=output,
+        required=output is None,
+        metavar="FOLDER",
+        help=f"where to write{'' if output is None else ' (default: the folder of this script)'}",
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that are there")
+    return parser
+
+
+def check_folder(folder: Path) -> None:
+    """Require a folder.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+
+
+def progress(items: Sequence[Item], unit: str) -> Iterable[Item]:
+    """The items, with a bar on a terminal's stderr."""
+    return tqdm(items, unit=unit, disable=None, leave=False)
+
+
+def load_arrays(path: Path, npy_entry: str) -> dict[str, Any]:
+    """Read the entries of an .npz file, or the array of an .npy file as an entry of that name.
+
+    Raises:
+        UserError: it cannot be read, or holds more than data.
+    """
+    if path.suffix != ".npy":
+        return load_npz(path)
+    try:
+        return {npy_entry: np.load(path, allow_pickle=False)}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except Exception as error:  # damaged bytes surface as almost any exception of the decoder
+        raise UserError(f"{path}: not an .npy file of one plain array ({error})") from None
+
+
+def check_finite(values: np.ndarray, where: str) -> None:
+    """Require numbers in poses (L, J, C), or in other values (L, ...) of frames.
+
+    Raises:
+        UserError: names the first frame (and joint) that has NaN or infinity.
+    """
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        frame, *joint = bad[0][:2]
+        place = f"frame {frame}" + (f", joint {joint[0]}" if joint else "")
+        raise UserError(f"{where}: {values[tuple(bad[0])]} at {place}")
+
+
+def check_millimetres(poses: np.ndarray, where: str) -> None:
+    """Require a body of (L, J, 3) poses that is too large to be in metres.
+
+    Raises:
+        UserError: it is not.
+    """
+    size = np.ptp(poses, axis=1).max()
+    if size < SMALLEST_BODY_MM:
+        raise UserError(f"{where}: the body is {size:.3g} mm large; positions in mm are needed")
+
+
+def listing(names: Sequence[str]) -> str:
+    """The first few names."""
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(names[:SHOWN_NAMES]) + more
+
+
+def counted(number: int, nouns: str) -> str:
+    """A number with its noun, given in the plural: "1 frame", "1,200 frames"."""
+    return f"{number:,} {nouns if number != 1 else nouns[:-1]}"
+
+
+def tell_written(path: Path, **counts: int) -> None:
+    """Say what a file holds.
+
+    Args:
+        path: the file.
+        **counts: noun in the plural -> number.
+    """
+    parts = [counted(number, nouns.replace("_", " ")) for nouns, number in counts.items()]
+    size = path.stat().st_size
+    size_text = f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+    LOG.info("wrote %s: %s, %s", path, ", ".join(parts), size_text)

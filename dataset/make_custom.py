@@ -1,0 +1,348 @@
+"""Keypoints of your own -> files in the format of Human3.6M's, which trainer.py reads.
+
+Takes one file a clip and camera, <subject>_<action>.npz or <subject>_<action>_cam<k>.npz, with
+`keypoints` (frames, joints, 2), pixels (a third number, a confidence, is dropped), and, if known,
+`positions_3d` (frames, 17 or 16 joints in this project's order, 3), metres in camera space. A .npy
+file holds keypoints only. Everything is checked before anything is written.
+"""
+# ruff: noqa: E402  (common/ is found on the path that is added first)
+
+import json
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from common import preparation
+from common.data_files import dictionary_file, output_paths, whole_file
+from common.errors import UserError
+from common.h36m import CAMERA_FILE, PACKAGED_CAMERAS
+from common.options import at_least, positive
+from common.runtime import LOG, run_script
+from common.safe_npz import numeric_shape
+from common.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16, SKELETONS
+
+LARGEST_BODY_METRES = 20
+NAME = re.compile(r"(?P<subject>[^_,]+)_(?P<action>.+?)(?P<camera>_cam\d+)?")
+# Joint of ours -> the COCO keypoints (0 nose, 1-2 eyes, 3-4 ears, then left before right: 5-6
+# shoulders, elbows, wrists, 11-12 hips, knees, ankles) whose mean it is. The spine is half-way
+# between hip and thorax, joint 9 is the nose, the head the middle of eyes and ears.
+COCO_TO_H36M: tuple[tuple[int, ...], ...] = (
+    (11, 12),  # hip
+    (12,),  # right hip
+    (14,),  # right knee
+    (16,),  # right foot
+    (11,),  # left hip
+    (13,),  # left knee
+    (15,),  # left foot
+    (5, 6, 11, 12),  # spine
+    (5, 6),  # thorax
+    (0,),  # neck
+    (1, 2, 3, 4),  # head
+    (5,),  # left shoulder
+    (7,),  # left elbow
+    (9,),  # left wrist
+    (6,),  # right shoulder
+    (8,),  # right elbow
+    (10,),  # right wrist
+)
+# Of the file's 32 joints those that the 17 leave out -> the joint that they repeat.
+REPEATED = {4: 3, 5: 3, 9: 8, 10: 8, 11: 0, 16: 13, 20: 19, 21: 19, 22: 19, 23: 19, 24: 13}
+REPEATED |= {28: 27, 29: 27, 30: 27, 31: 27}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip as one camera sees it.
+
+    Attributes:
+        subject: who.
+        action: what, and the number of the camera if there is one: "walk cam0". The table of a
+            test counts it as "walk".
+        keypoints: (L, 16 or 17, 2) float32 pixels.
+        positions: (L, 17, 3) float32 metres in camera space, None if they are not known.
+        joints_3d: how many joints of the positions are the user's own, 16 or 17.
+    """
+
+    subject: str
+    action: str
+    keypoints: np.ndarray
+    positions: np.ndarray | None
+    joints_3d: int
+
+
+def main() -> None:
+    """The conversion that the command line asks for."""
+    args = parse_arguments()
+    paths = find_clips(args.input)
+    clips = [read_clip(path, args) for path in preparation.progress(paths, " files")]
+    check_together(clips, paths)
+    names = ("data_3d_h36m.npz", f"data_2d_h36m_{args.name}.npz", CAMERA_FILE)
+    path_3d, path_2d, path_cameras = output_paths(args.output, names, force=args.force)
+    subjects = list(dict.fromkeys(clip.subject for clip in clips))
+    write_poses(clips, subjects, path_3d, path_2d)
+    with whole_file(path_cameras) as stream:
+        stream.write(json.dumps(camera_of_all(args, subjects), indent=1).encode())
+    tell(args, clips, subjects, [path_3d, path_2d, path_cameras])
+
+
+def parse_arguments() -> Namespace:
+    """Read the command line.
+
+    Raises:
+        UserError: a value that cannot be.
+    """
+    parser = preparation.new_parser(
+        __doc__, "folder with a file for each clip and camera", output=None
+    )
+    parser.add_argument("--width", type=at_least(1), required=True, help="of the image, pixels")
+    parser.add_argument("--height", type=at_least(1), required=True, help="of the image, pixels")
+    parser.add_argument(
+        "--focal",
+        type=positive,
+        help="focal length in pixels (default: the image's width, that is a field of view of 53 "
+        "degrees; only --refine makes use of it)",
+    )
+    parser.add_argument(
+        "--layout",
+        choices=("h36m", "coco"),
+        default="h36m",
+        help="of the keypoints: 17 or 16 joints in this project's order, or the 17 of COCO, which "
+        "are turned into it (hip, thorax, spine and head as means) (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--name", default="custom", help="of the keypoint set, for -k (default: %(default)s)"
+    )
+    args = parser.parse_args()
+    preparation.check_folder(args.input)
+    if args.name != Path(args.name).name or not args.name:
+        raise UserError(f"--name {args.name!r} is part of a file's name and holds no slash")
+    if args.output.resolve() == PACKAGED_CAMERAS.parent:
+        raise UserError(f"--output {args.output}: {CAMERA_FILE} in it is this project's own")
+    return args
+
+
+def find_clips(folder: Path) -> list[Path]:
+    """The .npz and .npy files of a folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".npz", ".npy"))
+    if not paths:
+        raise UserError(f"{folder}: no .npz or .npy files in it")
+    return paths
+
+
+# ---- input
+
+
+def read_clip(path: Path, args: Namespace) -> Clip:
+    """Read and check a file.
+
+    Raises:
+        UserError: names the first thing that cannot be, with frame, joint and value.
+    """
+    match = NAME.fullmatch(path.stem)
+    if not match:
+        raise UserError(f"{path}: the name is not <subject>_<action> or <subject>_<action>_cam<k>")
+    content = preparation.load_arrays(path, "keypoints")
+    if "keypoints" not in content:
+        raise UserError(f"{path}: no entry 'keypoints' in it ({', '.join(content) or 'nothing'})")
+    counts = (17,) if args.layout == "coco" else (16, 17)
+    keypoints = poses(content["keypoints"], counts, (2, 3), f"{path}: keypoints")[..., :2]
+    check_inside(keypoints, args.width, args.height, f"{path}: keypoints")
+    positions, joints_3d = None, 17
+    if "positions_3d" in content:
+        where = f"{path}: positions_3d"
+        positions = poses(content["positions_3d"], (16, 17), (3,), where)
+        if len(positions) != len(keypoints):
+            raise UserError(f"{where}: {len(positions)} frames, keypoints {len(keypoints)}")
+        check_camera_space(positions, where)
+        joints_3d = positions.shape[1]
+    return Clip(
+        subject=match["subject"],
+        action=match["action"] + (match["camera"] or "").replace("_", " "),
+        keypoints=from_coco(keypoints) if args.layout == "coco" else keypoints,
+        positions=positions if joints_3d == 17 or positions is None else with_neck(positions),
+        joints_3d=joints_3d,
+    )
+
+
+def poses(
+    array: Any, joint_counts: Sequence[int], coordinates: Sequence[int], where: str
+) -> np.ndarray:
+    """Finite poses (L, J, C), L > 0, as float32.
+
+    Raises:
+        UserError: another shape, or NaN or infinity.
+    """
+    shape = numeric_shape(array)
+    if (
+        len(shape) != 3
+        or not shape[0]
+        or shape[1] not in joint_counts
+        or shape[2] not in coordinates
+    ):
+        numbers = [" or ".join(map(str, allowed)) for allowed in (joint_counts, coordinates)]
+        raise UserError(f"{where}: shape {shape}, (frames, {', '.join(numbers)}) is needed")
+    preparation.check_finite(array, where)
+    return array.astype(np.float32)
+
+
+def check_inside(keypoints: np.ndarray, width: int, height: int, where: str) -> None:
+    """Require (L, J, 2) pixels that are not farther outside of the image than its own size.
+
+    Raises:
+        UserError: names the first that is.
+    """
+    size = np.array([width, height])
+    bad = np.argwhere(((keypoints < -size) | (keypoints > 2 * size)).any(-1))
+    if len(bad):
+        frame, joint = bad[0]
+        x, y = keypoints[frame, joint]
+        raise UserError(
+            f"{where}: ({x:.6g}, {y:.6g}) at frame {frame}, joint {joint} is far outside of the "
+            f"image of {width} x {height} pixels"
+        )
+
+
+def check_camera_space(positions: np.ndarray, where: str) -> None:
+    """Require (L, J, 3) of a body that is not in mm, in front of the camera.
+
+    Raises:
+        UserError: names the first frame (and joint) that is not.
+    """
+    sizes = np.ptp(positions, axis=1).max(-1)  # (L,)
+    if (sizes > LARGEST_BODY_METRES).any():
+        frame = int((sizes > LARGEST_BODY_METRES).argmax())
+        raise UserError(
+            f"{where}: the body is {sizes[frame]:.6g} m large at frame {frame}; metres are needed, "
+            "not mm"
+        )
+    behind = np.argwhere(positions[..., 2] <= 0)
+    if len(behind):
+        frame, joint = behind[0]
+        raise UserError(
+            f"{where}: z = {positions[frame, joint, 2]:.6g} at frame {frame}, joint {joint} is not "
+            "in front of the camera; positions in camera space are needed, not relative to the root"
+        )
+
+
+def check_together(clips: Sequence[Clip], paths: Sequence[Path]) -> None:
+    """Require that clips have names of their own and equal numbers of joints.
+
+    Raises:
+        UserError: names two files that do not.
+    """
+    seen: dict[tuple[str, str], Path] = {}
+    for clip, path in zip(clips, paths, strict=True):
+        other = seen.setdefault((clip.subject, clip.action), path)
+        if other != path:
+            raise UserError(f"{other} and {path} are both {clip.subject} {clip.action}")
+        count, first = clip.keypoints.shape[1], clips[0].keypoints.shape[1]
+        if count != first:
+            raise UserError(f"{path} has {count} joints, {paths[0]} has {first}")
+
+
+# ---- joints
+
+
+def from_coco(keypoints: np.ndarray) -> np.ndarray:
+    """COCO's 17 keypoints (L, 17, 2) as the 17 joints of our order."""
+    return np.stack([keypoints[:, list(s)].mean(1) for s in COCO_TO_H36M], axis=1)
+
+
+def with_neck(positions: np.ndarray) -> np.ndarray:
+    """16 joints (L, 16, 3) as 17, joint 9 half-way between its neighbours, thorax and head."""
+    j = JOINT_ABSENT_FROM_16
+    return np.insert(positions, j, positions[:, j - 1 : j + 1].mean(1), axis=1)
+
+
+def to_32_joints(positions: np.ndarray) -> np.ndarray:
+    """17 joints (L, 17, 3) as the file's 32: those left out repeat a neighbour."""
+    order = [H36M_32_TO_17.index(REPEATED.get(joint, joint)) for joint in range(32)]
+    return positions[:, order]
+
+
+# ---- output
+
+
+def write_poses(clips: Sequence[Clip], subjects: list[str], path_3d: Path, path_2d: Path) -> None:
+    """Write the 3D and the 2D file; positions that are not known are NaN."""
+    joints = clips[0].keypoints.shape[1]
+    skeleton = SKELETONS[joints]
+    metadata = {
+        "layout_name": "h36m",
+        "num_joints": joints,
+        "keypoints_symmetry": [list(skeleton.left), list(skeleton.right)],
+    }
+    with (
+        dictionary_file(path_3d, "positions_3d") as add_3d,
+        dictionary_file(path_2d, "positions_2d", metadata=metadata) as add_2d,
+    ):
+        for subject in subjects:
+            own = [clip for clip in clips if clip.subject == subject]
+            add_3d(subject, {clip.action: file_positions(clip) for clip in own})
+            add_2d(subject, {clip.action: [clip.keypoints] for clip in own})
+
+
+def file_positions(clip: Clip) -> np.ndarray:
+    """(L, 32, 3) float32 metres; the camera stands at the world's origin."""
+    if clip.positions is None:
+        return np.full((len(clip.keypoints), 32, 3), np.nan, np.float32)
+    return to_32_joints(clip.positions)
+
+
+def camera_of_all(args: Namespace, subjects: Sequence[str]) -> dict[str, Any]:
+    """The content of the camera file: one camera without distortion, at the world's origin."""
+    focal = float(args.focal or args.width)
+    intrinsic = {
+        "id": "custom",
+        "center": [args.width / 2, args.height / 2],
+        "focal_length": [focal, focal],
+        "radial_distortion": [0.0, 0.0, 0.0],
+        "tangential_distortion": [0.0, 0.0],
+        "res_w": args.width,
+        "res_h": args.height,
+    }
+    extrinsic = {"orientation": [1.0, 0.0, 0.0, 0.0], "translation": [0.0, 0.0, 0.0]}
+    return {"intrinsic": [intrinsic], "extrinsic": {subject: [extrinsic] for subject in subjects}}
+
+
+def tell(
+    args: Namespace, clips: Sequence[Clip], subjects: Sequence[str], paths: Sequence[Path]
+) -> None:
+    """Say what was written, what was assumed, and how to use it."""
+    frames = sum(len(clip.keypoints) for clip in clips)
+    for path in paths[:2]:
+        preparation.tell_written(path, subjects=len(subjects), sequences=len(clips), frames=frames)
+    preparation.tell_written(paths[2], cameras=1)
+    if args.focal is None:
+        LOG.info("note: no --focal, so it is assumed to be the image's width, %d", args.width)
+    without = [f"{clip.subject} {clip.action}" for clip in clips if clip.positions is None]
+    if without:
+        LOG.info(
+            "note: %s without 3D, to be lifted but not trained on: %s",
+            preparation.counted(len(without), "sequences"),
+            preparation.listing(without),
+        )
+    joints = min(min(clip.keypoints.shape[1], clip.joints_3d) for clip in clips)
+    LOG.info(
+        "use: trainer.py --root_path %s -k %s --n_joints %d --subjects_train ... "
+        "--subjects_test ... (of %s)",
+        args.output,
+        args.name,
+        joints,
+        ",".join(subjects),
+    )
+
+
+if __name__ == "__main__":
+    run_script(main)
