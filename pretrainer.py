@@ -89,12 +89,13 @@ def load_stores(args: Namespace) -> tuple[dict[str, PoseStore], dict[str, PoseSt
     """Training and test poses of each data set asked for, on CPU; AMASS has no test poses."""
     train: dict[str, PoseStore | None] = {}
     test: dict[str, PoseStore | None] = {}
-    for name in options.data_sets(args):
+    names = options.data_sets(args)
+    for name in names:
         if name == "h36m":
             train[name], test[name] = h36m.load_stores(**options.h36m_data(args))
         elif name == "3dhp":
-            stores = mpi_inf_3dhp.load_stores(**options.mpi_inf_3dhp_data(args))
-            train[name], test[name] = stores
+            data = options.mpi_inf_3dhp_data(args, beside_h36m="h36m" in names)
+            train[name], test[name] = mpi_inf_3dhp.load_stores(**data)
         elif args.train:
             train[name] = amass.load_store(**options.amass_data(args))
     found = [{name: s for name, s in stores.items() if s is not None} for stores in (train, test)]

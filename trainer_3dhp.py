@@ -15,8 +15,12 @@ def main() -> None:
     if args.save_predictions:
         optional("scipy.io", needed_by="--save_predictions")  # before hours of training, not after
     run = runtime.start(**options.devices(args))
-    train_store, test_store = mpi_inf_3dhp.load_stores(**options.mpi_inf_3dhp_data(args))
+    train_store, test_store = mpi_inf_3dhp.load_stores(
+        **options.mpi_inf_3dhp_data(args, beside_h36m=False)
+    )
     rule = WindowRule(args.frames, mpi_inf_3dhp.FRAME_STEP)
+    if args.t_downsample != rule.frame_step:
+        runtime.LOG.info("note: -tds has no effect, windows of MPI-INF-3DHP have frame step 1")
     folder, test, scores = lift(args, run, train_store, test_store, rule, MPI_INF_3DHP)
     if test is not None and scores is not None:
         table = test.table(scores)

@@ -19,7 +19,7 @@ from Augpart.adversarial import (
     group_errors,
     range_loss,
 )
-from Augpart.augment import on_screen
+from Augpart.augment import in_view
 from Augpart.bones import bone_lengths, bones_of, with_bone_lengths
 from Augpart.critics import BoneCritic, ScreenCritic
 from Augpart.pose_generator import GeneratedPoses, GeneratorNoise, PoseGenerator
@@ -34,15 +34,15 @@ SCREEN_WEIGHT, BONE_WEIGHT, RANGE_WEIGHT = 1.0, 6.0, 3.0
 MAX_GRADIENT_NORM = 1.0
 STEPS_A_CRITIC_STEP = 2
 # Below these spreads, or with a critic that is never wrong, a generator has collapsed.
-SMALLEST_TURN_SPREAD, SMALLEST_RATIO_SPREAD = 0.1, 0.001  # degrees; relative change of length
+SMALLEST_TURN_SPREAD, SMALLEST_LENGTH_SPREAD = 0.1, 0.1  # degrees; % of a length
 MEASURES = (
     "critic_3d_accuracy",
     "critic_2d_accuracy",
     "turn_degrees",
     "turn_spread",
-    "length_ratio",
-    "length_ratio_spread",
-    "off_screen",
+    "length_percent",
+    "length_spread",
+    "off_screen_percent",
     "difficulty_ba",
     "difficulty_rt",
     "lifter_mm",
@@ -114,7 +114,8 @@ def single_poses(store: PoseStore) -> tuple[SinglePoses, int]:
     frames = torch.arange(store.num_frames)
     sequences = store.sequences_of(frames).to(store.device)
     pose_3d = at_its_position(store.pose_3d)
-    visible = on_screen(project(pose_3d, store.cameras[sequences]).unsqueeze(1))
+    screen = project(pose_3d, store.cameras[sequences])
+    visible = in_view(pose_3d.unsqueeze(1), screen.unsqueeze(1))
     if not visible.any():
         raise UserError("no training pose lies inside its camera's image")
     lengths = bone_lengths(bones_of(pose_3d))
@@ -180,7 +181,6 @@ class AdversarialSteps:
         *,
         random: torch.Generator,
         warm_up: int,
-        train_lifter: bool,
     ) -> None:
         """Set up models and optimisers on the device of the poses.
 
@@ -192,7 +192,6 @@ class AdversarialSteps:
             schedule: how long.
             random: draws noise, bodies, real poses and old fakes; on the device.
             warm_up: epochs before the lifter has a say.
-            train_lifter: whether the lifter learns, too.
         """
         self.poses, self.ranges, self.random = poses, ranges, random
         device = poses.pose_3d.device
@@ -205,9 +204,8 @@ class AdversarialSteps:
             "critic_2d": self.critic_2d,
         }
         self.optimizers = {
-            name: torch.optim.Adam(module.parameters(), lr=schedule.learning_rate)
+            name: torch.optim.Adam(module.parameters(), lr=schedule.learning_rate, fused=True)
             for name, module in self.modules.items()
-            if train_lifter or name != "lifter"
         }
         self.pools = {"critic_3d": FakePool(random), "critic_2d": FakePool(random)}
         steps_an_epoch = math.ceil(len(poses) / schedule.batch_size)
@@ -253,11 +251,8 @@ class AdversarialSteps:
         self._descend("generator", loss)
         if self.done % STEPS_A_CRITIC_STEP == STEPS_A_CRITIC_STEP - 1:
             self._train_critics(generated, screen)
-        if "lifter" in self.optimizers:
-            augmented = with_feedback and self.done % 2 == 1
-            self._train_lifter(
-                generated.moved.detach() if augmented else pose_3d.unsqueeze(1), camera
-            )
+        augmented = with_feedback and self.done % 2 == 1  # and real batches in turn
+        self._train_lifter(generated.moved.detach() if augmented else pose_3d.unsqueeze(1), camera)
         self._measure_turns(generated, screen)
         self.done += 1
         return loss.detach()
@@ -336,9 +331,11 @@ class AdversarialSteps:
         ratios = generated.length_ratios  # (B, 9)
         self._add("turn_degrees", turns.mean())
         self._add("turn_spread", turns.std())
-        self._add("length_ratio", ratios.abs().mean())
-        self._add("length_ratio_spread", ratios.std(0).mean())
-        self._add("off_screen", 1 - on_screen(screen).double().mean())
+        self._add("length_percent", 100 * ratios.abs().mean())
+        self._add("length_spread", 100 * ratios.std(0).mean())
+        self._add(
+            "off_screen_percent", 100 * (1 - in_view(generated.moved, screen).double().mean())
+        )
 
     def _add(self, measure: str, value: Tensor) -> None:
         self.sums[:, MEASURES.index(measure)] += torch.stack(
@@ -371,7 +368,6 @@ def collapses(measures: Mapping[str, float]) -> list[str]:
             found.append(f"the {number.upper()} critic was right about every pose of this epoch")
     if measures["turn_spread"] < SMALLEST_TURN_SPREAD:
         found.append(f"all poses are turned alike (spread {measures['turn_spread']:.3f} degrees)")
-    if measures["length_ratio_spread"] < SMALLEST_RATIO_SPREAD:
-        spread = measures["length_ratio_spread"]
-        found.append(f"all bodies are stretched alike (spread {spread:.4f})")
+    if measures["length_spread"] < SMALLEST_LENGTH_SPREAD:
+        found.append(f"all bodies are stretched alike (spread {measures['length_spread']:.3f} %)")
     return found

@@ -42,7 +42,7 @@ class PoseAugmenter:
 
     @torch.no_grad()
     def __call__(self, pose_3d: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
-        """Augment windows; those that leave the screen in any frame are dropped.
+        """Augment windows; those that leave the camera's view in any frame are dropped.
 
         Args:
             pose_3d: (B, T, 16, 3) camera-space metres, every joint at its own position; on the
@@ -59,14 +59,24 @@ class PoseAugmenter:
         with torch.autocast(device.type, enabled=False):
             moved = self.pose_generators[int(chosen)](pose_3d, noise=noise).moved
         screen = project(moved, camera)
-        kept = on_screen(screen).nonzero().flatten()
+        kept = in_view(moved, screen).nonzero().flatten()
         moved = moved[kept]  # (K, T, 16, 3)
         return moved - moved[..., :1, :], screen[kept]
 
 
-def on_screen(pose_2d: Tensor) -> Tensor:
-    """Which windows (B, T, J, 2), screen coordinates, stay on the screen: (B,) bool."""
-    return (pose_2d.abs() <= SCREEN_LIMIT).flatten(1).all(1)
+def in_view(pose_3d: Tensor, pose_2d: Tensor) -> Tensor:
+    """Which windows the camera sees whole: in front of it and, projected, on the screen.
+
+    Args:
+        pose_3d: (B, T, J, 3) camera-space metres.
+        pose_2d: (B, T, J, 2), their projection.
+
+    Returns:
+        (B,) bool. The projection alone would not do: bodies behind a camera project onto the
+        screen, too.
+    """
+    seen = (pose_2d.abs() <= SCREEN_LIMIT).all(-1) & (pose_3d[..., 2] > 0)
+    return seen.flatten(1).all(1)
 
 
 def load_generator(path: Path, *, length_limit: float) -> PoseGenerator:

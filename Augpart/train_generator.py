@@ -30,7 +30,7 @@ from common.run_folder import RESUME_FILE, RunFolder  # noqa: E402
 from common.training import Training  # noqa: E402
 
 SCRIPT = "Augpart/train_generator.py"
-FREE_ON_RESUME = frozenset("command resume gpu lifter vis".split())
+FREE_ON_RESUME = frozenset("command resume gpu lifter output vis".split())
 LIFTER_SIZE = {"layers": 2, "width": 128, "hidden_width": 256}  # when none is given
 DRAWN = 4
 
@@ -73,7 +73,6 @@ def main() -> None:
         schedule,
         random=run.new_generator(args.manualSeed),
         warm_up=args.warm_up,
-        train_lifter=True,
     )
     task = GeneratorTask(steps)
 
@@ -120,7 +119,6 @@ def parse() -> Namespace:
     if args.save_from is None:
         args.save_from = (args.nepoch + 1) // 2
     args.command = shlex.join(["python", SCRIPT, *sys.argv[1:]])
-    args.output = Path(args.output)
     return args
 
 

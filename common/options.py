@@ -21,7 +21,7 @@ DATA_SETS = ("h36m", "3dhp", "amass")
 FRAMES = (1, 9, 27, 81, 243, 351)
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_FOLDER = ROOT / "dataset" / "sample"
-GENERATOR_FOLDER = ROOT / "Augpart" / "chk"
+GENERATOR_FOLDER = Path(os.path.relpath(ROOT / "Augpart" / "chk"))  # short in messages
 DEMOS: dict[str, list[str]] = {
     "trainer.py": (
         "--train 1 -k gt -f 27 -tds 2 --n_joints 17 --layers 3 --channel 64 --d_hid 128 -b 128 "
@@ -213,7 +213,8 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
         group.add_argument(
             f"--subjects_{part}",
             type=name_list,
-            help=f"comma list (default: Human3.6M {','.join(subjects)}, MPI-INF-3DHP all)",
+            help=f"comma list of subjects, of Human3.6M if it is among the data sets (default: "
+            f"{','.join(subjects)}), else of MPI-INF-3DHP (default: all)",
         )
     group.add_argument(
         "--precision", choices=("fp32", "tf32", "bf16"), default="fp32", help="of products"
@@ -419,12 +420,15 @@ def h36m_data(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def mpi_inf_3dhp_data(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `common.mpi_inf_3dhp.load_stores`."""
+def mpi_inf_3dhp_data(args: argparse.Namespace, *, beside_h36m: bool) -> dict[str, Any]:
+    """Arguments of `common.mpi_inf_3dhp.load_stores`.
+
+    Beside Human3.6M all its subjects are used: those that the command line chooses are the other's.
+    """
     return {
         **_data(args),
-        "train_subjects": args.subjects_train,
-        "test_subjects": args.subjects_test,
+        "train_subjects": None if beside_h36m else args.subjects_train,
+        "test_subjects": None if beside_h36m else args.subjects_test,
         "train": bool(args.train),
         "test": bool(args.test),
         "pixels": bool(args.crop_uv),

@@ -1,6 +1,7 @@
 """How results are shown: the tables that a run prints, files of predictions."""
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ def lifting_lines(table: ErrorTable) -> list[str]:
     for row in rows:
         values = [f"{getattr(row, error):8.2f}" for error in benchmark.errors]
         lines.append(" ".join([row.name.ljust(width), *values, f"{row.frames:8d}"]))
-    if table.result.protocol_1 != table.result.protocol_1:
-        lines.append("no true 3D poses in the data: there are predictions, but no errors")
+    unknown = [row.name for row in table.rows if math.isnan(row.protocol_1)]
+    if unknown:
+        lines.append(f"no true 3D poses of {', '.join(unknown)}: predictions, but no errors")
     return [*lines, LAST_LINES[benchmark.title].format(table.result)]
 
 

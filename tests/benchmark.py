@@ -7,7 +7,8 @@ Each figure is measured in pairs within one run, ours and the baseline's in turn
 of its own, because machines drift; the ratio counts. The baseline is what a careful reading of the
 paper gives: eager modules on (B, C, T) with unfused attention and a hand-written layer norm, one
 `__getitem__` a sample behind a DataLoader (the faster of none and one worker a core), mirrored test
-passes one after the other, every head computed always, protocol 2 pose by pose.
+passes one after the other, every head computed always, protocol 2 pose by pose, a PoseAug generator
+read from its file at every step.
 """
 
 import argparse
@@ -34,11 +35,14 @@ from torch.utils.data import DataLoader, Dataset
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common import h36m, runtime  # noqa: E402  (the path is set just above)
+from Augpart.augment import PoseAugmenter, in_view  # noqa: E402  (the path is set just above)
+from Augpart.pose_generator import GeneratorNoise, PoseGenerator  # noqa: E402
+from common import h36m, runtime  # noqa: E402
+from common.camera import project  # noqa: E402
 from common.lifting_engine import Lifting, score  # noqa: E402
 from common.metrics import mpjpe  # noqa: E402
 from common.options import TEST_SUBJECTS, TRAIN_SUBJECTS  # noqa: E402
-from common.pose_ops import mirror_pose, with_zero_root  # noqa: E402
+from common.pose_ops import at_its_position, mirror_pose, with_zero_root  # noqa: E402
 from common.pose_store import PoseStore, WindowedPoses  # noqa: E402
 from common.pretrain_engine import MaskedModel, MaskedTask, Masking  # noqa: E402
 from common.windows import WindowIndex, WindowRule  # noqa: E402
@@ -49,7 +53,9 @@ from model.masked_pose import MaskedPoseModel  # noqa: E402
 JOINTS = 17
 GATHER_BATCH = 256
 PRE_TRAINING_JOINTS, PRE_TRAINING_FRAMES = 5, 0.6  # -smn and -tmr of the published command
-FIGURES = ("gather", "train", "pretrain", "evaluate")
+FIGURES = ("gather", "augment", "train", "pretrain", "evaluate")
+WITHOUT_PRECISION = ("gather", "augment")
+GENERATORS = 3
 SPAWN = multiprocessing.get_context("spawn")
 FULL_SIZE_TRAIN_FRAMES, FULL_SIZE_TEST_FRAMES = 1_559_752, 543_344
 
@@ -265,6 +271,14 @@ class Side:
         self.pose_2d = self.store.window_2d(windows).to(self.device)
         self.target = with_zero_root(self.store.window_3d(windows)).to(self.device)
         self.model: nn.Module
+        sixteen = files.store(["S1"], num_joints=16).to(self.device)
+        windows = index.windows(torch.arange(self.batch)).to(self.device)
+        self.pose_3d = at_its_position(sixteen.window_3d(windows))
+        self.cameras = sixteen.window_cameras(windows)
+        self.generators = Path(tempfile.mkdtemp())
+        for number in range(GENERATORS):
+            content = {"model_G": PoseGenerator().state_dict()}
+            torch.save(content, self.generators / f"{number}.pth.tar")
 
     def training_step(self, optimizer: torch.optim.Optimizer) -> int:
         centre, sequence = self.model(self.pose_2d)
@@ -303,6 +317,9 @@ class Ours(Side):
         self.index = WindowIndex(
             self.store.offsets, WindowRule(self.frames, frame_step=2, mirror=True)
         )
+        self.augmenter = PoseAugmenter(
+            self.generators, length_limit=0.15, generator=self.run.new_generator(1)
+        )
 
     def gather(self) -> int:
         order = torch.randperm(len(self.index))[: 8 * GATHER_BATCH]
@@ -311,6 +328,10 @@ class Ours(Side):
             self.on_device.window_2d(windows), self.on_device.window_3d(windows)
             self.on_device.window_cameras(windows)
         return len(order)
+
+    def augment(self) -> int:
+        self.augmenter(self.pose_3d, self.cameras)
+        return len(self.pose_3d)
 
     def train(self) -> int:
         self.model.train()
@@ -372,6 +393,19 @@ class Baseline(Side):
 
     def _take(self, loader: DataLoader) -> int:
         return sum(len([part.to(self.device) for part in batch][0]) for batch in loader)
+
+    def augment(self) -> int:
+        """A generator is read from its file at every step."""
+        path = self.generators / f"{np.random.randint(GENERATORS)}.pth.tar"
+        generator = PoseGenerator()
+        generator.load_state_dict(torch.load(path, weights_only=True)["model_G"])
+        generator.to(self.device).eval()
+        noise = GeneratorNoise.draw(len(self.pose_3d), torch.Generator(self.device))
+        with torch.no_grad():
+            moved = generator(self.pose_3d, noise=noise).moved
+            kept = in_view(moved, project(moved, self.cameras))
+            moved[kept] - moved[kept][..., :1, :]
+        return len(self.pose_3d)
 
     def train(self) -> int:
         self.model.train()
@@ -497,8 +531,10 @@ def benchmark(options: argparse.Namespace) -> dict[str, Any]:
         options.precision = precision
         ours, baseline = Served("ours", options), Served("baseline", options)
         first = precision == options.precisions[0]
-        for figure in FIGURES if first else FIGURES[1:]:
-            name = figure if figure == "gather" else f"{figure} {precision}"
+        for figure in FIGURES:
+            if figure in WITHOUT_PRECISION and not first:
+                continue
+            name = figure if figure in WITHOUT_PRECISION else f"{figure} {precision}"
             results[name] = in_pairs(ours, baseline, figure, options.rounds)
         if first:
             pairs = {

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import runpy
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +42,54 @@ def run_as_main(path: Path, words: list[str], folder: Path, environment: dict[st
     runpy.run_path(str(path), run_name="__main__")
 
 
+class Run:
+    """A script under way in a folder, as a process of its own that can be sent signals.
+
+    Attributes:
+        folder: where it runs; what it prints goes to files there.
+    """
+
+    def __init__(self, name: str, folder: Path, *words: object, **environment: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        arguments = (ROOT / name, [*map(str, words)], folder, environment)
+        self.process = PROCESSES.Process(target=run_as_main, args=arguments)
+        self.process.start()
+
+    @property
+    def alive(self) -> bool:
+        return self.process.is_alive()
+
+    @property
+    def stdout(self) -> str:
+        return (self.folder / ".stdout").read_text()
+
+    @property
+    def stderr(self) -> str:
+        return (self.folder / ".stderr").read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; wait for its end if that is SIGKILL."""
+        os.kill(self.process.pid, number)
+        if number == signal.SIGKILL:
+            self.process.join()
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait until something has happened in it."""
+        while not condition():
+            assert self.alive, self.stderr
+            time.sleep(0.01)
+
+    def end(self, *, expect: int = 0) -> "Run":
+        """Wait for its end with an exit code, with no traceback and no warning printed."""
+        self.process.join(300)
+        self.process.kill()
+        assert self.process.exitcode == expect, f"{self.process.exitcode}\n{self.stderr}"
+        assert "Traceback" not in self.stdout + self.stderr
+        assert "Warning" not in self.stdout + self.stderr
+        return self
+
+
 @dataclass
 class Done:
     """What a script printed."""
@@ -55,16 +103,8 @@ def script(tmp_path):
     """Run an entry script in a folder of its own: `script("trainer.py", *words)`."""
 
     def run(name: str, *words: object, expect: int = 0, **environment: str) -> Done:
-        arguments = (ROOT / name, [*map(str, words)], tmp_path, environment)
-        process = PROCESSES.Process(target=run_as_main, args=arguments)
-        process.start()
-        process.join(300)
-        process.kill()
-        done = Done(*((tmp_path / name).read_text() for name in (".stdout", ".stderr")))
-        assert process.exitcode == expect, f"{process.exitcode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stdout + done.stderr
-        assert "Warning" not in done.stdout + done.stderr
-        return done
+        ended = Run(name, tmp_path, *words, **environment).end(expect=expect)
+        return Done(ended.stdout, ended.stderr)  # a later run writes to the same files
 
     return run
 
@@ -118,11 +158,17 @@ def last_checkpoint(folder: Path) -> dict:
     return torch.load(folder / "resume.pth", weights_only=True)
 
 
+def assert_same_tensors(one: dict, two: dict) -> None:
+    """Two state dicts agree bit for bit."""
+    assert list(one) == list(two)
+    for key, tensor in one.items():
+        assert torch.equal(tensor, two[key]), key
+
+
 def assert_same_end(one: dict, two: dict) -> None:
     """Two resume files agree bit for bit in weights, optimiser, random states and errors."""
     for name, state in one["modules"].items():
-        for key, tensor in state.items():
-            assert torch.equal(tensor, two["modules"][name][key]), key
+        assert_same_tensors(state, two["modules"][name])
     for number, moments in one["optimizer"]["state"].items():
         for key, tensor in moments.items():
             assert torch.equal(tensor, two["optimizer"]["state"][number][key])
@@ -134,22 +180,3 @@ def assert_same_end(one: dict, two: dict) -> None:
     ]
     assert timeless[0] == timeless[1]
     assert one["position"]["best_files"] == two["position"]["best_files"]
-
-
-def wait_for(condition: Callable[[], object], run: subprocess.Popen) -> None:
-    """Wait until something has happened in a run that is under way."""
-    while not condition():
-        assert run.poll() is None, run.stderr.read()
-        time.sleep(0.01)
-
-
-def start(script_name: str, folder: Path, *words: object) -> subprocess.Popen:
-    """A script as a process of its own that a test can send signals to."""
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, ROOT / script_name, *map(str, words)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )

@@ -506,20 +506,20 @@ def test_augmenter_drops_what_leaves_the_screen(tmp_path):
     with torch.no_grad():
         moved = augmented.pose_generators[0](batch, noise=noise).moved
     screen = project(moved, camera)
-    kept = [i for i in range(60) if screen[i].abs().max() <= 1]
+    kept = [i for i in range(60) if screen[i].abs().max() <= 1 and moved[i, ..., 2].min() > 0]
     assert 5 < len(kept) < 55
     assert torch.equal(pose_2d, screen[kept])
     assert torch.equal(pose_3d, moved[kept] - moved[kept][..., :1, :])
     assert not pose_3d[..., 0, :].any()
 
 
-def test_one_frame_off_screen_is_enough():
-    screen = torch.zeros(4, 9, 16, 2)
+def test_one_joint_out_of_view_is_enough():
+    screen, poses = torch.zeros(5, 9, 16, 2), torch.ones(5, 9, 16, 3)
     screen[0, 8, 15, 1] = 1.001
     screen[1, 0, 0, 0] = -1.001
     screen[2, 4, 3, 1] = torch.nan
-    screen[3] = 1.0
-    assert augment.on_screen(screen).tolist() == [False, False, False, True]
+    poses[3, 2, 7, 2] = -0.1  # behind the camera
+    assert augment.in_view(poses, screen).tolist() == [False, False, False, False, True]
 
 
 def test_augmenter_can_drop_everything(tmp_path):

@@ -33,6 +33,8 @@ sys.path.append(str(ROOT / "dataset"))
 h36m, mpi_inf_3dhp, amass, custom = map(
     importlib.import_module, ("prepare_h36m", "prepare_3dhp", "prepare_amass", "make_custom")
 )
+# A small model of 16 joints.
+SIXTEEN = "-f 9 --n_joints 16 -k gt --layers 1 --channel 16 --d_hid 16 -b 64 --gpu 0".split()
 SAMPLE_3D = load_npz(SAMPLE / "data_3d_h36m.npz")["positions_3d"]
 SAMPLE_2D = load_npz(SAMPLE / "data_2d_h36m_gt.npz")["positions_2d"]
 
@@ -378,6 +380,13 @@ def test_3dhp_round_trip(script, tmp_path):
     # The entries are those of the sample's files.
     sample = load_npz(SAMPLE / "data_train_3dhp.npz")["data"]["S1 Seq1"]
     assert list(sample[0]["0"]) == list(views["0"]) and type(sample[1]) is type(frame_rate)
+    # Train on them: 30 frames of 8 cameras, mirrored; test on the valid frames.
+    words = [*SIXTEEN, "--root_path", out, "--subjects_train", "S1", "--metric_3dhp", "official"]
+    done = script("trainer_3dhp.py", *words, "--train", 1, "--nepoch", 1)
+    rows = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line}
+    assert rows["TS1"][-1] == "20" and rows["TS5"][-1] == "9"
+    assert rows["Exercising"][-1] == "10" and "Sports" not in rows  # activity 7's are not valid
+    assert done.stdout.splitlines()[-1].startswith("p1: ")
 
 
 def test_usable_frames_of_3dhp():
@@ -747,6 +756,10 @@ def test_amass_end_to_end(script, tmp_path, monkeypatch, caplog):
                 np.linalg.norm(expected - expected[:, joint : joint + 1], axis=-1),
                 atol=1e-5,
             )
+    words_of_training = [*SIXTEEN, "--MAE", "--dataset", "amass", "--root_path", out]
+    done = script("pretrainer.py", *words_of_training, "--train", 1, "--nepoch", 1, "--name", "t")
+    lengths = [len(entry["pose3d"]) for entry in poses.values()]
+    assert f"training windows: amass {sum(lengths) - 2 * 10}" in done.stdout
     # Another seed gives other cameras; the other sequences make no difference.
     run_here(monkeypatch, amass, *words, "--output", tmp_path / "b", "--seed", 2)
     other = load_npz(tmp_path / "b" / "amass.npz")["poses"]
@@ -894,6 +907,20 @@ def test_own_keypoints_round_trip(script, mistake, tmp_path):
         H36M_32_TO_17
     ):  # copies of neighbours, no numbers of their own
         assert any(np.array_equal(world[:, joint], world[:, kept]) for kept in H36M_32_TO_17)
+    # Train on the clips with 3D, lift those without.
+    tiny = [*TINY, "--root_path", out, "-k", "mine", "--subjects_train", "Ann", "--gpu", 0]
+    script("trainer.py", *tiny, "--subjects_test", "Ann", "--train", 1, "--nepoch", 1, "-s", 1)
+    done = script("trainer.py", *tiny, "--subjects_test", "Bob", "--save_predictions", "p.npz")
+    rows = {line.split()[0]: line.split()[1:] for line in reversed(done.stdout.splitlines())}
+    assert rows["sit"] == ["nan", "nan", "nan", "15"]
+    assert rows["Average"][0] != "nan" and rows["Average"][0] == rows["long_jump"][0]
+    assert "no true 3D poses of sit: predictions, but no errors" in done.stdout
+    with np.load(tmp_path / "p.npz") as saved:
+        assert np.isfinite(saved["predicted_3d"]).all() and len(saved["predicted_3d"]) == 29
+        assert np.isnan(saved["target_3d"][saved["action"] == "sit"][:, 1:]).all()
+    assert "NaN or infinity in Bob sit camera 0, frame 0" in mistake(
+        "trainer.py", *tiny, "--subjects_train", "Bob", "--subjects_test", "Ann", "--train", 1
+    )
     assert "there already" in mistake("dataset/make_custom.py", *words)
     assert "data_2d_h36m_mine.npz" in script("dataset/make_custom.py", *words, "--force").stdout
 

@@ -3,19 +3,27 @@
 import json
 import shutil
 import signal
-import time
 
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, SAMPLE, TINY, assert_same_end, filled, last_checkpoint, save_released
-from conftest import start as start_script
+from conftest import (
+    GOLDEN,
+    SAMPLE,
+    TINY,
+    Run,
+    assert_same_end,
+    filled,
+    last_checkpoint,
+    save_released,
+)
 
 from common import h36m
+from common.pose_ops import with_zero_root
 from common.pose_store import WindowedPoses
 from common.pretrain_engine import MaskedModel, MaskedTask, Masking, make_batch
 from common.runtime import Runtime
-from common.windows import WindowRule
+from common.windows import WindowIndex, WindowRule
 from model.masked_pose import MaskedPoseModel
 
 EXPECTED = json.loads((GOLDEN / "expected_cli.json").read_text())
@@ -70,7 +78,7 @@ def tiny_completion(tmp_path_factory):
     ],
 )
 def test_each_limb_set_has_a_row(script, tiny_completion, words, rows, tmp_path):
-    reload = ["--MAEreload", "1", "--MAEcp", tiny_completion, "--MAE", "--vis", "1"]
+    reload = ["--MAEreload", "1", "--MAEcp", tiny_completion, "--MAE", "--vis", "1", "--debug", "1"]
     done = script("pretrainer.py", *TINY, *words.split(), *reload)
     lines = done.stdout.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("Hidden "))
@@ -106,13 +114,14 @@ def test_the_mirrored_pass_hides_the_mirrored_joints(script, tiny_completion):
         "--onlylift 1",
         "--n_joints 16 --poseaug 0 --vis 1",
         "--precision bf16",
-        "-b 2 -s 400",  # batches of one modality only are bound to come up
+        "-b 2 -s 10 --debug 1 --data_augmentation False",  # batches of one modality occur
         "-f 1 -b 16 -s 100",
         "--frozen 1 --frozen_parts encoder2d,shared_layers_spatial",
         "--test 0",
         "--n_joints 16 --dataset h36m,3dhp,amass",
         "--n_joints 16 --dataset amass -s 4",
-        "--n_joints 16 --dataset 3dhp,amass --dataset_weights 1,2 --reverse_augmentation True",
+        "--n_joints 16 --dataset 3dhp,amass --dataset_weights 1,2 --reverse_augmentation True "
+        "--subjects_train S1 --subjects_test TS5",
     ],
 )
 def test_tasks_train(script, words, tmp_path):
@@ -128,8 +137,7 @@ def test_tasks_train(script, words, tmp_path):
 
 def test_the_windows_of_each_data_set_are_printed_and_tested(script, tmp_path):
     words = "--n_joints 16 --dataset h36m,3dhp,amass -s 1 --nepoch 1".split()
-    tiny = [w for w in TRAIN if w not in ("--subjects_train", "S6,S7", "--subjects_test", "S9")]
-    done = script("pretrainer.py", *tiny, *words, "--debug", "1")
+    done = script("pretrainer.py", *TRAIN, *words, "--debug", "1")
     # 300 frames of each, all mirrored but those of AMASS, whose windows lie inside: 300 - 10.
     assert "training windows: h36m 600, 3dhp 600, amass 290" in done.stdout
     rows = [line.split()[0] for line in done.stdout.splitlines()[-4:-1]]
@@ -182,16 +190,14 @@ def test_frozen_parts_stay_as_they_are(script, tmp_path):
 
 def test_killed_and_resumed_a_run_ends_where_an_uninterrupted_one_does(tmp_path):
     words = [*TRAIN, "--nepoch", "3"]
-    straight = start_script("pretrainer.py", tmp_path / "straight", *words)
-    assert straight.wait(300) == 0, straight.stderr.read()
+    straight = Run("pretrainer.py", tmp_path / "straight", *words)
+    straight.end()
     folder = tmp_path / "killed"
-    run = start_script("pretrainer.py", folder, *words)
-    while len(list((folder / FOLDER).glob("t_pretrain_1_*"))) == 0:
-        time.sleep(0.01)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    again = start_script("pretrainer.py", folder, *words, "-r")
-    assert again.wait(300) == 0, again.stderr.read()
+    run = Run("pretrainer.py", folder, *words)
+    run.wait_for(lambda: list((folder / FOLDER).glob("t_pretrain_1_*")))
+    run.send(signal.SIGKILL)
+    again = Run("pretrainer.py", folder, *words, "-r")
+    again.end()
     assert_same_end(
         last_checkpoint(tmp_path / "straight" / FOLDER), last_checkpoint(folder / FOLDER)
     )
@@ -243,6 +249,75 @@ def test_a_batch_too_small_for_batch_norm_changes_nothing():
     assert not any(p.grad.any() for p in model.parameters() if p.grad is not None)
 
 
+class ShiftingModel:
+    """Stands for a masked model: returns what it was given, moved by known distances."""
+
+    modules: dict = {}
+    distances = (0.1, 0.2, 0.3)  # of recovered 2D, lifted 3D, recovered 3D
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, batch, *, lift):
+        self.seen.append(batch)
+        results = [batch.pose_2d, batch.pose_3d if lift else None, batch.pose_3d]
+        along_x = [distance * (torch.arange(3) == 0) for distance in self.distances]
+        return tuple(
+            pose if pose is None else pose + shift[: pose.shape[-1]]
+            for pose, shift in zip(results, along_x, strict=True)
+        )
+
+
+def test_an_augmented_step():
+    store = h36m.H36MFiles.read(str(SAMPLE), "gt").store(["S9"], num_joints=16)
+    poses = WindowedPoses([(store, WindowRule(9))])
+    given = []
+
+    def augment(pose_3d, camera):
+        given.append((pose_3d, camera))
+        return with_zero_root(pose_3d[1:]) * 2, pose_3d[1:, ..., :2]  # the first is dropped
+
+    model = ShiftingModel()
+    generator, coin = (torch.Generator().manual_seed(seed) for seed in (0, 1))
+    task = MaskedTask(
+        model,
+        poses,
+        Masking("pretrain", 5, 0.6, (0,), (0,)),
+        test=None,
+        generator=generator,
+        augment=augment,
+        step_generator=coin,
+    )
+    samples = torch.tensor([1, 2, len(poses) + 3, len(poses) + 4, len(poses) + 5])
+    chosen = []
+    for _ in range(200):
+        task.begin_step()
+        chosen.append(task.augmented_step)
+    assert 0.4 < np.mean(chosen) < 0.6
+    task.augmented_step = False
+    (loss,) = task.losses(samples)
+    assert loss.item() == pytest.approx(5 * 0.1 + 2 * 0.3, rel=1e-4)
+    model.seen.clear()
+    task.augmented_step = True
+    losses = [loss.item() for loss in task.losses(samples)]
+    assert losses == pytest.approx([5 * 0.1 + 5 * 0.3, 5 * 0.1 + 5 * 0.3 + 0.2], rel=1e-4)
+    plain, augmented = model.seen
+    # The augmenter got the camera-space poses of the 3D windows, every joint at its position.
+    windows = WindowIndex(store.offsets, WindowRule(9)).windows(torch.tensor([3, 4, 5]))
+    inside = store.window_3d(windows)
+    (pose_3d, camera) = given[0]
+    torch.testing.assert_close(pose_3d[:, :, 5], inside[:, :, 5] + inside[:, :, 0])
+    assert torch.equal(camera, store.cameras[:1].expand(3, -1))
+    # Both augmented inputs are hidden like the 2D of the batch.
+    assert len(augmented.pose_2d) == len(augmented.pose_3d) == 2
+    for mask, visible in (
+        (augmented.mask_2d, augmented.visible_2d),
+        (augmented.mask_3d, augmented.visible_3d),
+    ):
+        assert torch.equal(mask, plain.mask_2d) and torch.equal(visible, plain.visible_2d)
+    assert not torch.equal(plain.mask_3d[0], plain.mask_2d[0])
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -258,7 +333,6 @@ def test_a_batch_too_small_for_batch_norm_changes_nothing():
         ("--dataset 3dhp", "use --n_joints 16"),
         ("--dataset amass --train 1", "use --n_joints 16"),
         ("--dataset amass --train 1 --n_joints 16 -f 351 -s 1000 --subset 0.1", "long enough for"),
-        ("--train 1 --n_joints 16", "--poseaug 0 trains without"),
         ("--train 1 --frozen 1 --frozen_parts legs", "no part 'legs'; there are"),
         (f"--MAEreload 1 --MAEcp {GOLDEN}/ckpt/nothing.pth", "no such checkpoint"),
     ],

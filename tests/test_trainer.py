@@ -17,11 +17,11 @@ from conftest import (
     ROOT,
     SAMPLE,
     TINY,
+    Run,
     assert_same_end,
     filled,
     last_checkpoint,
     save_released,
-    start,
 )
 
 from model.lifter import PoseLifter, PoseRefiner
@@ -49,8 +49,8 @@ def weights(tmp_path_factory):
 def straight(tmp_path_factory):
     """The resume file of an uninterrupted run of TRAIN."""
     folder = tmp_path_factory.mktemp("straight")
-    run = start("trainer.py", folder, *TRAIN)
-    assert run.wait(300) == 0, run.stderr.read()
+    run = Run("trainer.py", folder, *TRAIN)
+    run.end()
     return last_checkpoint(folder / FOLDER)
 
 
@@ -138,24 +138,23 @@ def test_same_command_same_numbers(script, tmp_path):
 
 
 def test_killed_at_random_moments_a_run_ends_where_an_uninterrupted_one_does(tmp_path):
-    words = [*TRAIN, "--refine", "--reverse_augmentation", "True"]
-    straight = start("trainer.py", tmp_path / "straight", *words)
-    assert straight.wait(300) == 0, straight.stderr.read()
+    words = [*TRAIN, "--refine", "--reverse_augmentation", "True", "--nepoch", "6"]
+    straight = Run("trainer.py", tmp_path / "straight", *words)
+    straight.end()
     moments = random.Random(0)
     folder = tmp_path / "killed"
-    run, kills = start("trainer.py", folder, *words), 0
-    while run.poll() is None:
+    run, kills = Run("trainer.py", folder, *words), 0
+    while run.alive:
         if (folder / FOLDER / "resume.pth").exists():
             time.sleep(moments.uniform(0.05, 0.8) if kills else 0.05)
-            if kills < 4 and run.poll() is None:
-                run.send_signal(signal.SIGKILL)
-                run.wait()
+            if kills < 4 and run.alive:
+                run.send(signal.SIGKILL)
                 kills += 1
-                run = start("trainer.py", folder, *words, "-r")
-                time.sleep(moments.uniform(2.0, 5.0))  # importing torch takes its time
+                run = Run("trainer.py", folder, *words, "-r")
+                time.sleep(moments.uniform(0.2, 1.5))
                 continue
         time.sleep(0.02)
-    assert run.returncode == 0, run.stderr.read()
+    run.end()
     assert kills == 4
     assert_same_end(
         last_checkpoint(tmp_path / "straight" / FOLDER), last_checkpoint(folder / FOLDER)
@@ -166,13 +165,10 @@ def test_killed_at_random_moments_a_run_ends_where_an_uninterrupted_one_does(tmp
 def test_a_signal_saves_in_the_middle_of_an_epoch_and_says_how_to_resume(
     tmp_path, number, script, straight
 ):
-    run = start("trainer.py", tmp_path, *TRAIN)
-    while not (tmp_path / FOLDER / "resume.pth").exists():
-        time.sleep(0.01)
-    run.send_signal(number)
-    output, errors = run.communicate(timeout=120)
-    assert run.returncode == 130
-    assert "Traceback" not in errors
+    run = Run("trainer.py", tmp_path, *TRAIN)
+    run.wait_for((tmp_path / FOLDER / "resume.pth").exists)
+    run.send(number)
+    errors = run.end(expect=130).stderr
     line = errors.strip().splitlines()[-1]
     assert line.startswith("stopped in epoch 1 after step") and line.endswith(" -r"), errors
     position = last_checkpoint(tmp_path / FOLDER)["position"]

@@ -11,12 +11,11 @@ from conftest import (
     GOLDEN,
     ROOT,
     SAMPLE,
+    Run,
     assert_same_end,
     filled,
     last_checkpoint,
     save_released,
-    start,
-    wait_for,
 )
 
 from common import mpi_inf_3dhp
@@ -29,7 +28,7 @@ from model.lifter import PoseLifter
 
 EXPECTED = json.loads((GOLDEN / "expected_cli.json").read_text())
 TINY = (
-    f"-f 9 -tds 1 --n_joints 16 -k gt --layers 1 --channel 16 --d_hid 16 -b 128 -s 20 "
+    f"-f 9 -tds 1 --n_joints 16 -k gt --layers 1 --channel 16 --d_hid 16 -b 128 -s 60 "
     f"--root_path {SAMPLE} --gpu 0"
 ).split()
 TRAIN = ["--train", "1", "--name", "t", "--nepoch", "3", *TINY]
@@ -111,15 +110,14 @@ def assert_mat_file(path, predicted, subject):
 
 
 def test_killed_and_resumed_a_run_ends_where_an_uninterrupted_one_does(tmp_path):
-    straight = start("trainer_3dhp.py", tmp_path / "straight", *TRAIN)
-    assert straight.wait(300) == 0, straight.stderr.read()
+    straight = Run("trainer_3dhp.py", tmp_path / "straight", *TRAIN)
+    straight.end()
     folder = tmp_path / "killed"
-    run = start("trainer_3dhp.py", folder, *TRAIN)
-    wait_for(lambda: list((folder / FOLDER).glob("t_no_refine_1_*")), run)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    again = start("trainer_3dhp.py", folder, *TRAIN, "-r")
-    assert again.wait(300) == 0, again.stderr.read()
+    run = Run("trainer_3dhp.py", folder, *TRAIN)
+    run.wait_for(lambda: list((folder / FOLDER).glob("t_no_refine_1_*")))
+    run.send(signal.SIGKILL)
+    again = Run("trainer_3dhp.py", folder, *TRAIN, "-r")
+    again.end()
     assert_same_end(
         last_checkpoint(tmp_path / "straight" / FOLDER), last_checkpoint(folder / FOLDER)
     )
