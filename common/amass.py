@@ -15,8 +15,14 @@ FRAME_STEP = 1  # inside its windows, whatever -tds says
 
 
 def load_store(
-    *, root_path: str, num_joints: int, downsample: int, subset: float, max_frames: int | None
-) -> PoseStore:
+    *,
+    root_path: str,
+    num_joints: int,
+    downsample: int,
+    subset: float,
+    max_frames: int | None,
+    train: bool = True,
+) -> PoseStore | None:
     """Training poses of a data folder; AMASS has no test poses here.
 
     Args:
@@ -25,15 +31,18 @@ def load_store(
         downsample: keep every n-th frame.
         subset: share of each sequence.
         max_frames: keep only so many frames (`--debug`); None for all.
+        train: whether training poses are wanted.
 
     Returns:
-        The store, on CPU; its roots are at 0 and it has no cameras.
+        The store, on CPU, or None; its roots are at 0 and it has no cameras.
 
     Raises:
         UserError: the file is missing or not in the format; the message names the place.
     """
     if num_joints != 16:
         raise UserError(f"--n_joints {num_joints}: AMASS files have 16 joints; use --n_joints 16")
+    if not train:
+        return None
     path = Path(root_path) / FILE
     poses = load_dictionary(path, "poses")
     if not poses:
@@ -46,9 +55,7 @@ def load_store(
         downsample=downsample,
         subset=subset,
     )
-    cut = cut_store(store, max_frames)
-    assert cut is not None
-    return cut
+    return cut_store(store, max_frames)
 
 
 def _source(path: Path, name: str, entry: Any) -> Source:

@@ -438,7 +438,18 @@ def mpi_inf_3dhp_data(args: argparse.Namespace, *, beside_h36m: bool) -> dict[st
 
 def amass_data(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `common.amass.load_store`."""
-    return _data(args)
+    return {**_data(args), "train": bool(args.train)}
+
+
+def data(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The argument of `common.data_sets.load_stores`."""
+    names = data_sets(args)
+    arguments: dict[str, Callable[[], dict[str, Any]]] = {
+        "h36m": lambda: h36m_data(args),
+        "3dhp": lambda: mpi_inf_3dhp_data(args, beside_h36m="h36m" in names),
+        "amass": lambda: amass_data(args),
+    }
+    return {name: arguments[name]() for name in names}
 
 
 def model_size(args: argparse.Namespace) -> dict[str, int]:

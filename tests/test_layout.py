@@ -29,6 +29,7 @@ LAYERS = [
     },
     {"common.drawing", "common.run_folder", "Augpart.adversarial", "Augpart.augment"},
     {"common.h36m", "common.mpi_inf_3dhp", "common.amass", "model.lifter", "model.masked_pose"},
+    {"common.data_sets"},
     {"common.training", "common.lifting_engine", "common.pretrain_engine", "common.models"},
     {"common.preparation", "Augpart.draw", "Augpart.adversarial_training"},
     {"common.reports", "common.viz", "common.official_3dhp", "common.inspect"},

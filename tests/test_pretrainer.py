@@ -329,7 +329,7 @@ def test_an_augmented_step():
         ("--dataset h36m,cmu", "is not a comma list of h36m, 3dhp, amass"),
         ("--dataset h36m,h36m", "each once"),
         ("--dataset h36m,3dhp --dataset_weights 1", "1 numbers for the 2 data sets"),
-        ("--dataset amass --n_joints 16", "no poses to test on, and --train is 0"),
+        ("--dataset amass --n_joints 16", "nothing to train on or to test on"),
         ("--dataset 3dhp", "use --n_joints 16"),
         ("--dataset amass --train 1", "use --n_joints 16"),
         ("--dataset amass --train 1 --n_joints 16 -f 351 -s 1000 --subset 0.1", "long enough for"),

@@ -17,6 +17,7 @@ from conftest import (
     last_checkpoint,
     save_released,
 )
+from scipy.io import loadmat
 
 from common import mpi_inf_3dhp
 from common.errors import UserError
@@ -96,7 +97,6 @@ def test_a_run_leaves_what_it_says(script, tmp_path):
 
 def assert_mat_file(path, predicted, subject):
     """The benchmark's file: 3 x 17 x 1 x N a sequence, its own joint order, mm."""
-    loadmat = pytest.importorskip("scipy.io").loadmat
     arrays = {key: value for key, value in loadmat(path).items() if not key.startswith("__")}
     assert list(arrays) == ["TS1", "TS2", "TS5"]
     for name, array in arrays.items():
