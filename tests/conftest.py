@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import random
 import runpy
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -180,3 +182,22 @@ def assert_same_end(one: dict, two: dict) -> None:
     ]
     assert timeless[0] == timeless[1]
     assert one["position"]["best_files"] == two["position"]["best_files"]
+
+
+def torchrun(
+    folder: Path, processes: int, path: Path, *words: object
+) -> subprocess.CompletedProcess:
+    """Run a script in several processes on this machine."""
+    folder.mkdir(exist_ok=True)
+    port = str(random.SystemRandom().randint(20000, 60000))
+    command = ["torch.distributed.run", f"--nproc_per_node={processes}", "--master_port", port]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, str(path), *map(str, words)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLE, TINY, Run, assert_same_tensors, last_checkpoint
+from conftest import ROOT, SAMPLE, TINY, Run, assert_same_tensors, last_checkpoint, torchrun
 
 from Augpart.adversarial_training import collapses, single_poses
 from Augpart.augment import in_view, load_generator
@@ -131,6 +131,14 @@ def test_a_pre_training_with_poseaug_is_resumed_exactly(trained, tmp_path):
     again.end()
     one, two = (last_checkpoint(tmp_path / name / place) for name in ("straight", "killed"))
     assert_same_tensors(one["modules"]["pretrain"], two["modules"]["pretrain"])
+
+
+def test_two_processes_agree_on_which_steps_are_augmented(trained, tmp_path):
+    """If they did not, one would wait for gradients that the other never sends."""
+    words = ["--MAE", "--train", "1", "--name", "t", "--nepoch", "1", *TINY, "--n_joints", "16"]
+    torchrun(tmp_path, 2, ROOT / "pretrainer.py", *words, "--generators", trained[0])
+    last = last_checkpoint(tmp_path / "checkpoint" / "pretrain_t_f9_t0.80")
+    assert last["position"]["finished"] and len(last["random_states"]) == 2
 
 
 @pytest.mark.parametrize(

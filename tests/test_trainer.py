@@ -1,12 +1,9 @@
 """trainer.py from the outside: real runs of its commands."""
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -22,6 +19,7 @@ from conftest import (
     filled,
     last_checkpoint,
     save_released,
+    torchrun,
 )
 
 from model.lifter import PoseLifter, PoseRefiner
@@ -297,22 +295,6 @@ def test_a_data_file_in_the_wrong_format(mistake, tmp_path):
 def test_a_gpu_that_does_not_exist(script):
     done = script("trainer.py", *TINY, "--gpu", "7", CUDA_VISIBLE_DEVICES="")
     assert "--gpu: none found; using the CPU" in done.stdout
-
-
-def torchrun(folder, processes, path, *words):
-    folder.mkdir(exist_ok=True)
-    port = str(random.SystemRandom().randint(20000, 60000))
-    command = ["torch.distributed.run", f"--nproc_per_node={processes}", "--master_port", port]
-    done = subprocess.run(
-        [sys.executable, "-m", *command, str(path), *map(str, words)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
-    )
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 def test_two_processes_train_and_evaluate_under_torchrun(tmp_path):
