@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -22,17 +23,23 @@ from Augpart.adversarial_training import (  # noqa: E402  (the path is set just 
     single_poses,
 )
 from Augpart.augment import FILE_PATTERN  # noqa: E402
+from Augpart.bones import NUM_JOINTS, bone_lengths, bones_of  # noqa: E402
 from Augpart.draw import draw_stages  # noqa: E402
-from Augpart.pose_generator import GeneratorNoise, PoseGenerator  # noqa: E402
+from Augpart.pose_generator import (  # noqa: E402
+    GeneratedPoses,
+    GeneratorNoise,
+    PoseGenerator,
+)
 from common import checkpoint, h36m, models, options, runtime  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.run_folder import RESUME_FILE, RunFolder  # noqa: E402
+from common.skeleton import SKELETONS  # noqa: E402
 from common.training import Training  # noqa: E402
 
 SCRIPT = "Augpart/train_generator.py"
 FREE_ON_RESUME = frozenset("command resume gpu lifter output vis".split())
 LIFTER_SIZE = {"layers": 2, "width": 128, "hidden_width": 256}  # when none is given
-DRAWN = 4
+DRAWN, MEASURED = 4, 4096  # poses
 
 
 def main() -> None:
@@ -84,6 +91,10 @@ def main() -> None:
 
     training = Training(task, steps, run, schedule, folder, keep="never", after_epoch=after_epoch)
     folder.results["history"] = training.run(resume=args.resume)
+    folder.results["bones"] = bones = changes_by_bone(steps)
+    runtime.LOG.info("%-15s %12s %16s", "bone to", "turn degrees", "length changed %")
+    for name, (turn, change) in bones.items():
+        runtime.LOG.info("%-15s %12.1f %16.1f", name, turn, change)
     if args.vis:
         draw(folder.path / "generator.png", steps)
     folder.write_results()
@@ -167,16 +178,30 @@ def recorded_options(args: Namespace) -> dict[str, Any]:
     }
 
 
-def draw(path: Path, steps: AdversarialSteps) -> None:
-    """Draw what the generator does to some poses, evenly taken from the training data."""
+def sample(steps: AdversarialSteps, count: int) -> tuple[Tensor, Tensor, GeneratedPoses]:
+    """Some training poses, evenly taken, their cameras, and what the generator makes of them."""
     poses = steps.poses
-    chosen = torch.arange(DRAWN, device=poses.pose_3d.device) * 2 + 1
-    chosen = chosen * len(poses) // (2 * DRAWN)
+    chosen = (torch.arange(count, device=poses.pose_3d.device) * 2 + 1) * len(poses) // (2 * count)
     pose_3d, camera = poses.pose_3d[chosen].unsqueeze(1), poses.cameras[poses.camera_of[chosen]]
-    generator = steps.generator.eval()
     with torch.no_grad():
-        noise = GeneratorNoise.draw(DRAWN, steps.random)
-        draw_stages(path, pose_3d, generator(pose_3d, noise=noise), camera, rows=DRAWN)
+        noise = GeneratorNoise.draw(count, steps.random)
+        return pose_3d, camera, steps.generator.eval()(pose_3d, noise=noise)
+
+
+def changes_by_bone(steps: AdversarialSteps) -> dict[str, tuple[float, float]]:
+    """Joint that a bone leads to -> mean turn in degrees, mean change of its length in %."""
+    pose_3d, _, generated = sample(steps, MEASURED)
+    turns = (1 - generated.angle_difference).clamp(-1, 1).acos().rad2deg()  # (B, 1, 15)
+    before, after = (bone_lengths(bones_of(p)) for p in (pose_3d, generated.bone_length))
+    changes = 100 * (after / before - 1).abs()
+    means = zip(turns.mean((0, 1)).tolist(), changes.mean((0, 1)).tolist(), strict=True)
+    return dict(zip(SKELETONS[NUM_JOINTS].joint_names[1:], means, strict=True))
+
+
+def draw(path: Path, steps: AdversarialSteps) -> None:
+    """Draw what the generator does to some poses."""
+    pose_3d, camera, generated = sample(steps, DRAWN)
+    draw_stages(path, pose_3d, generated, camera, rows=DRAWN)
 
 
 if __name__ == "__main__":

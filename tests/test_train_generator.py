@@ -38,7 +38,13 @@ def test_what_a_training_leaves_behind(trained):
     content = torch.load(folder / "ckpt_generater4.pth.tar", weights_only=True)
     assert content["options"]["blr_tanhlimit"] == 0.2
     PoseGenerator().load_state_dict(content["model_G"])
-    history = json.loads((folder / "results.json").read_text())["history"]
+    results = json.loads((folder / "results.json").read_text())
+    # Bones to spine and thorax keep their direction, the one to the thorax its length.
+    bones = results["bones"]
+    assert len(bones) == 15 and bones["spine"][0] < 0.1 and bones["thorax"][0] < 0.1
+    assert bones["thorax"][1] < 1e-3 and bones["left knee"][1] > 0.1
+    assert bones["left knee"][0] > 1 and "left knee " in output
+    history = results["history"]
     rates = [record["learning_rate"] for record in history]
     np.testing.assert_allclose(rates, [0.001, 0.00075, 0.0005, 0.00025])
     for record in history:
