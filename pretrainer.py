@@ -25,9 +25,15 @@ def main() -> None:
     args = options.parse(SCRIPT)
     masks = Masking(**options.masking(args))
     run = runtime.start(**options.devices(args))
+    modules = models.build_masked_model(options.model_size(args), **options.masked_model(args))
+    generator = run.new_generator(args.manualSeed)
+    augment = None
+    if args.train and args.poseaug:  # before data are read, which takes a while: there may be none
+        augment = PoseAugmenter(
+            args.generators, length_limit=args.blr_tanhlimit, generator=generator
+        )
     train_stores, test_stores = data_sets.load_stores(options.data(args))
     rule = WindowRule(args.frames, args.t_downsample)
-    modules = models.build_masked_model(options.model_size(args), **options.masked_model(args))
     folder = RunFolder(run, **options.run_folder(args))
     if not (args.train or args.reload or args.MAEreload):
         runtime.LOG.info("note: no --MAEreload, so a model with random weights is evaluated")
@@ -47,12 +53,6 @@ def main() -> None:
         training_rule = replace(rule, **options.augmentation(args))
         poses = data_sets.windowed(train_stores, training_rule, run.device)
         data_sets.tell_windows(train_stores, poses)
-        generator = run.new_generator(args.manualSeed)
-        augment = None
-        if args.poseaug:
-            augment = PoseAugmenter(
-                args.generators, length_limit=args.blr_tanhlimit, generator=generator
-            )
         task = MaskedTask(
             model,
             poses,

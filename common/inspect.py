@@ -16,7 +16,7 @@ from common.camera import project
 from common.drawing import draw_skeleton, new_figure, same_limits, save
 from common.errors import UserError
 from common.h36m import CameraView, load_cameras
-from common.options import Parser
+from common.options import TEST_SUBJECTS, TRAIN_SUBJECTS, Parser
 from common.runtime import LOG, run_script
 from common.safe_npz import float_tensor, load_npz, numeric_shape
 from common.skeleton import H36M_32_TO_17, SKELETONS
@@ -24,6 +24,7 @@ from common.skeleton import H36M_32_TO_17, SKELETONS
 LARGEST_EXTENT = 20.0  # metres that a person may cover in a plausible sequence
 MUCH_OUTSIDE = 0.05  # share of joints outside the image that is worth a word
 SHOWN = 8  # problems, or notes, that are printed
+HUMAN36M_RATE = 50  # frames/s of Human3.6M itself; other subjects in its format may have any
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Clip:
         metre: how many units of 3D make a metre.
         box: (4,) left, top, right, bottom of the image in the unit of 2D, or None if not known.
         fps: frames a second, or None.
-        z_up: whether 3D is in world coordinates (z up) instead of camera space (y down).
+        z_up: whether 3D is in world coordinates, z up, instead of camera space, y down.
     """
 
     subject: str
@@ -112,7 +113,9 @@ def read_clips(path: Path) -> tuple[str, list[Clip]]:
 def _human36m_3d(poses: Mapping[str, Any], path: Path) -> Iterator[Clip]:
     for subject, action, array in _two_levels(poses, path):
         joints = array[:, list(H36M_32_TO_17)] if numeric_shape(array)[1:] == (32, 3) else array
-        yield Clip(subject, f"{subject} {action}", None, joints, fps=50, z_up=True)
+        yield Clip(
+            subject, f"{subject} {action}", None, joints, fps=_human36m_rate(subject), z_up=True
+        )
 
 
 def _human36m_2d(poses: Mapping[str, Any], path: Path) -> Iterator[Clip]:
@@ -122,7 +125,11 @@ def _human36m_2d(poses: Mapping[str, Any], path: Path) -> Iterator[Clip]:
             known = cameras.get(subject, [])[number : number + 1]
             box = (0.0, 0.0, known[0].width, known[0].height) if known else None
             name = f"{subject} {action} camera {number}"
-            yield Clip(subject, name, array, None, box=box, fps=50)
+            yield Clip(subject, name, array, None, box=box, fps=_human36m_rate(subject))
+
+
+def _human36m_rate(subject: str) -> float | None:
+    return HUMAN36M_RATE if subject in (*TRAIN_SUBJECTS, *TEST_SUBJECTS) else None
 
 
 def _two_levels(poses: Mapping[str, Any], path: Path) -> Iterator[tuple[str, str, Any]]:
@@ -198,8 +205,11 @@ def _length(poses: Any) -> int:
 
 
 def _ranges(arrays: list[np.ndarray]) -> str:
-    low = np.min([np.nanmin(array, axis=(0, 1)) for array in arrays if array.size], axis=0)
-    high = np.max([np.nanmax(array, axis=(0, 1)) for array in arrays if array.size], axis=0)
+    known = [array for array in arrays if not np.isnan(array).all()]
+    if not known:
+        return "not known"
+    low = np.min([np.nanmin(array, axis=(0, 1)) for array in known], axis=0)
+    high = np.max([np.nanmax(array, axis=(0, 1)) for array in known], axis=0)
     return ", ".join(f"{a:.4g} to {b:.4g}" for a, b in zip(low, high, strict=True))
 
 
@@ -264,7 +274,7 @@ def draw(path: Path, clip: Clip, frame: int | None, cameras: Mapping[str, list[C
         path: PNG file.
         clip: a sound sequence.
         frame: which frame; None for the middle.
-        cameras: of the subjects; a 3D file's poses are projected into the first.
+        cameras: of the subjects; poses in the world are drawn as the first of them sees them.
 
     Returns:
         The frame.
@@ -277,15 +287,19 @@ def draw(path: Path, clip: Clip, frame: int | None, cameras: Mapping[str, list[C
     if not 0 <= frame < length:
         raise UserError(f"--frame {frame}: {clip.name} has frames 0 to {length - 1}")
     pose_2d, pose_3d = (None if p is None else p[frame] for p in (clip.pose_2d, clip.pose_3d))
-    if pose_2d is None and pose_3d is not None and clip.subject in cameras:
-        pose_2d = _projected(pose_3d, cameras[clip.subject][0])
+    if pose_3d is not None and np.isnan(pose_3d).all():  # no 3D known
+        pose_3d = None
+    z_up = clip.z_up
+    if z_up and pose_3d is not None and clip.subject in cameras:
+        pose_2d, pose_3d = _seen_by(cameras[clip.subject][0], pose_3d)
+        z_up = False
     figure, axes = new_figure(1, 3, (10, 3.8))
     views = [("2D", pose_2d, (0, 1), (1, 1)), ("3D, front", pose_3d, (0, 1), (1, 1))]
     views.append(("3D, side", pose_3d, (2, 1), (1, 1)))
-    if clip.z_up:  # x to the right or y to the right, z up
+    if z_up:  # x to the right or y to the right, z up
         views[1:] = [("3D, x z", pose_3d, (0, 2), (1, -1)), ("3D, y z", pose_3d, (1, 2), (1, -1))]
     for axis, (title, pose, columns, signs) in zip(axes[0], views, strict=True):
-        axis.set_title(title if pose is not None else f"no {title[:2]} in the file", fontsize=9)
+        axis.set_title(title if pose is not None else f"no {title[:2]} known", fontsize=9)
         if pose is None:
             axis.set_axis_off()
             continue
@@ -303,10 +317,10 @@ def _sixteen(pose: np.ndarray) -> np.ndarray:
     return mpi_inf_3dhp.to_16_joints(float_tensor(pose)).numpy()
 
 
-def _projected(world: np.ndarray, view: CameraView) -> np.ndarray:
-    """(J, 3) world metres -> (J, 2) screen coordinates."""
+def _seen_by(view: CameraView, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(J, 3) world metres -> (J, 2) screen coordinates, (J, 3) camera-space metres."""
     points = view.from_world(float_tensor(world))
-    return project(points[None], view.intrinsics[None])[0].numpy()
+    return project(points[None], view.intrinsics[None])[0].numpy(), points.numpy()
 
 
 if __name__ == "__main__":

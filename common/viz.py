@@ -1,5 +1,6 @@
 """Pictures: predicted against true skeletons, learning curves."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def draw_predictions(
     for column in range(columns):
         row = len(sequences) * (2 * column + 1) // (2 * columns)
         frame, name = int(scores.frames[row]), store.names[int(sequences[row])]
-        error = scores.protocol_1[row]
+        error = float(scores.protocol_1[row])
+        told = "no true pose" if math.isnan(error) else f"error {error:.0f} mm"
         predicted, target = scores.predicted[row], scores.target[row]
         top, front, side = axes[:, column]
         draw_skeleton(top, store.pose_2d[frame].cpu().numpy(), skeleton)
@@ -38,7 +40,7 @@ def draw_predictions(
         for axis, (i, j), view in ((front, (0, 1), "front"), (side, (2, 1), "side")):
             for poses, colour in ((target, TRUE_COLOUR), (predicted, PREDICTED_COLOUR)):
                 draw_skeleton(axis, poses[:, [i, j]].numpy(), skeleton, colour)
-            axis.set_title(f"{view}, error {error:.0f} mm", fontsize=9)
+            axis.set_title(f"{view}, {told}", fontsize=9)
         same_limits([front, side])
     for colour, text in ((TRUE_COLOUR, "true"), (PREDICTED_COLOUR, "predicted")):
         axes[1, 0].plot([], [], color=colour, label=text)

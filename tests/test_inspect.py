@@ -36,6 +36,15 @@ def test_the_sample(inspect, tmp_path, name, kind, row):
     assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_3d_that_is_not_known(inspect, tmp_path):
+    unknown = np.full((4, 32, 3), np.nan, np.float32)
+    np.savez(tmp_path / "x.npz", positions_3d={"Eve": {"walk": unknown}})
+    done = inspect(tmp_path / "x.npz")
+    row = next(line for line in done.stdout.splitlines() if line.startswith("Eve"))
+    assert row.split() == "Eve 1 4 4 unknown 17 3D not known".split()
+    assert (tmp_path / "x.png").exists()
+
+
 def test_the_ranges_are_those_of_the_file(inspect):
     held = load_npz(SAMPLE / "data_test_3dhp.npz")["data"]["TS5"]["data_3d"]
     done = inspect(SAMPLE / "data_test_3dhp.npz")

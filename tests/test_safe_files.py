@@ -257,6 +257,7 @@ def test_files_that_are_no_checkpoints(tmp_path, kind):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch's word on its way to refusal
 def test_a_hostile_checkpoint_runs_nothing(tmp_path):
     victim = tmp_path / "victim"
     torch.save({"module.x": Calls(os.system, f"touch {victim}")}, tmp_path / "x.pth")
