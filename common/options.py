@@ -355,7 +355,9 @@ def _check(script: str, args: argparse.Namespace) -> None:
             raise UserError(f"--save_predictions {predictions}: the name must end in .npz")
         if not Path(predictions).absolute().parent.is_dir():
             raise UserError(f"--save_predictions {predictions}: no such folder")
-    data_sets(args)
+    human36m = "h36m" in data_sets(args) and script != "trainer_3dhp.py"
+    if args.actions != "*" and not human36m:
+        raise UserError(f"--actions {args.actions}: only Human3.6M's sequences have actions")
     if script == "trainer.py" and args.dataset != "h36m":
         raise UserError(
             f"--dataset {args.dataset}: trainer.py reads h36m; trainer_3dhp.py reads MPI-INF-3DHP"

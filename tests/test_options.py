@@ -123,6 +123,16 @@ def test_mistakes(words, complaint):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [("trainer_3dhp.py", "-a Walk"), ("pretrainer.py", "--MAE --dataset 3dhp,amass -a Walk")],
+)
+def test_actions_are_those_of_human36m(script, words):
+    with pytest.raises(UserError, match="--actions Walk: only Human3.6M's sequences"):
+        options.parse(script, words.split())
+    options.parse("pretrainer.py", "--MAE --dataset h36m,3dhp -a Walk".split())
+
+
 def test_demo_only_presets_flags():
     demo = options.parse("trainer.py", ["--demo", "--nepoch", "2"])
     assert demo.nepoch == 2  # the user's own flags win
