@@ -1,6 +1,7 @@
 """Train, resume, evaluate and refine a lifter on Human3.6M-format data."""
 
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 
 from common import h36m, models, options, reports, runtime, viz
@@ -24,15 +25,8 @@ def main() -> None:
     """The run that the command line asks for."""
     args = options.parse(SCRIPT)
     run = runtime.start(**options.devices(args))
-    train_store, test_store = h36m.load_stores(**options.h36m_data(args))
-    rule = WindowRule(args.frames, args.t_downsample)
-    folder, test, scores = lift(args, run, train_store, test_store, rule, HUMAN36M)
-    if test is not None and scores is not None:
-        table = test.table(scores)
-        folder.results["test"] = reports.lifting_results(table)
-        for line in reports.lifting_lines(table):
-            runtime.LOG.info(line)
-    folder.write_results()
+    stores = h36m.load_stores(**options.h36m_data(args))
+    lift(args, run, *stores, WindowRule(args.frames, args.t_downsample), HUMAN36M)
 
 
 def lift(
@@ -42,7 +36,9 @@ def lift(
     test_store: PoseStore | None,
     rule: WindowRule,
     benchmark: Benchmark,
-) -> tuple[RunFolder, LiftingTest | None, LiftingScores | None]:
+    *,
+    closing: Callable[[LiftingScores, PoseStore, RunFolder], list[str]] | None = None,
+) -> None:
     """Train a lifter where there are training poses, test it where there are test poses.
 
     Args:
@@ -52,9 +48,8 @@ def lift(
         test_store: test poses, on CPU, or None.
         rule: plain windows; the options say how training windows are multiplied.
         benchmark: how test errors are averaged.
-
-    Returns:
-        The folder that holds the results so far, the test, and its scores.
+        closing: looks at a test's scores once more; lines that it returns take the place of the
+            table's last one.
     """
     modules = models.build_lifter(options.model_size(args), **options.lifter(args))
     folder = RunFolder(run, **options.run_folder(args))
@@ -62,7 +57,7 @@ def lift(
         runtime.LOG.info("note: no --reload, so a lifter with random weights is evaluated")
     frozen = freeze(modules["no_refine"], args.frozen_parts) if args.train and args.frozen else []
     lifting = Lifting(modules, run, compiled=args.compile)
-    test = scores = None
+    test = None
     if test_store is not None:
         test = LiftingTest(
             test_store.to(run.device),
@@ -91,7 +86,14 @@ def lift(
             reports.save_predictions(args.save_predictions, scores, test.store)
         if args.vis and run.is_main:
             viz.draw_predictions(folder.path / "predictions.png", scores, test.store)
-    return folder, test, scores
+        table = test.table(scores)
+        folder.results["test"] = reports.lifting_results(table)
+        lines = reports.lifting_lines(table)
+        if closing is not None:
+            lines[-1:] = closing(scores, test.store, folder) or lines[-1:]
+        for line in lines:
+            runtime.LOG.info(line)
+    folder.write_results()
 
 
 if __name__ == "__main__":

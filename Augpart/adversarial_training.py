@@ -26,7 +26,7 @@ from Augpart.pose_generator import GeneratedPoses, GeneratorNoise, PoseGenerator
 from common.camera import project
 from common.errors import UserError
 from common.metrics import mpjpe
-from common.pose_ops import at_its_position, with_zero_root
+from common.pose_ops import at_its_position, centre_on_root, with_zero_root
 from common.pose_store import PoseStore
 from common.training import Schedule
 
@@ -144,7 +144,6 @@ class LinearSchedule(Schedule):
 class GeneratorTask:
     """What `common.training` needs to know of the training of a generator."""
 
-    frames = 1
     frozen: Sequence[nn.Module] = ()
 
     def __init__(self, steps: "AdversarialSteps") -> None:
@@ -288,9 +287,13 @@ class AdversarialSteps:
 
     def _lifter_errors(self, pose_3d: Tensor, camera: Tensor) -> Tensor:
         """Errors (3,) of the lifter in groups of joints, means over poses (B, 1, 16, 3)."""
-        lifted, _ = self.lifter(project(pose_3d, camera), with_sequence=False)
-        target = pose_3d - pose_3d[..., :1, :]
+        lifted, target = self._lift(pose_3d, camera)
         return group_errors(with_zero_root(lifted), target).mean((0, 1))
+
+    def _lift(self, pose_3d: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
+        """What the lifter makes of projected poses, and what it should; (B, 1, 16, 3) all."""
+        lifted, _ = self.lifter(project(pose_3d, camera), with_sequence=False)
+        return lifted, centre_on_root(pose_3d)
 
     def _train_critics(self, generated: GeneratedPoses, screen: Tensor) -> None:
         """Both critics learn from real poses and from fakes, new and old."""
@@ -312,8 +315,7 @@ class AdversarialSteps:
 
     def _train_lifter(self, pose_3d: Tensor, camera: Tensor) -> None:
         """The lifter learns from poses (B, 1, 16, 3) and their projections."""
-        lifted, _ = self.lifter(project(pose_3d, camera), with_sequence=False)
-        loss = mpjpe(lifted, pose_3d - pose_3d[..., :1, :])
+        loss = mpjpe(*self._lift(pose_3d, camera))
         self._descend("lifter", loss)
         self._add("lifter_mm", 1000 * loss)
 
@@ -327,7 +329,7 @@ class AdversarialSteps:
 
     @torch.no_grad()
     def _measure_turns(self, generated: GeneratedPoses, screen: Tensor) -> None:
-        turns = (1 - generated.angle_difference).clamp(-1, 1).acos().rad2deg().mean((1, 2))  # (B,)
+        turns = generated.turn_degrees.mean((1, 2))  # (B,)
         ratios = generated.length_ratios  # (B, 9)
         self._add("turn_degrees", turns.mean())
         self._add("turn_spread", turns.std())

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from Augpart.pose_generator import GeneratorNoise, PoseGenerator
 from common.camera import project
-from common.checkpoint import load_torch, load_whole
+from common.checkpoint import fill, load_torch, state_dict_of
 from common.errors import UserError
+from common.pose_ops import centre_on_root
 from common.runtime import LOG
 
 FILE_PATTERN = "*.pth.tar"
@@ -61,7 +62,7 @@ class PoseAugmenter:
         screen = project(moved, camera)
         kept = in_view(moved, screen).nonzero().flatten()
         moved = moved[kept]  # (K, T, 16, 3)
-        return moved - moved[..., :1, :], screen[kept]
+        return centre_on_root(moved), screen[kept]
 
 
 def in_view(pose_3d: Tensor, pose_2d: Tensor) -> Tensor:
@@ -94,8 +95,9 @@ def load_generator(path: Path, *, length_limit: float) -> PoseGenerator:
         UserError: the file cannot be read, or its tensors are not those of a generator.
     """
     pose_generator = PoseGenerator(length_limit=length_limit)
-    load_whole(pose_generator, path)
-    options = load_torch(path).get("options")
+    content = load_torch(path)
+    fill(pose_generator, state_dict_of(content, path), path)
+    options = content.get("options")
     recorded = options.get("blr_tanhlimit") if isinstance(options, dict) else None
     if isinstance(recorded, int | float) and recorded != length_limit:
         LOG.warning(

@@ -71,6 +71,11 @@ class GeneratedPoses:
     axis_angle: Tensor
     translation: Tensor
 
+    @property
+    def turn_degrees(self) -> Tensor:
+        """(B, T, 15), by how much each bone was turned."""
+        return (1 - self.angle_difference).clamp(-1, 1).acos().rad2deg()
+
 
 class Stage(nn.Module):
     """[linear, batch norm, LeakyReLU] twice over (B, 256); nothing is added back."""

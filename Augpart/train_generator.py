@@ -7,7 +7,6 @@ import shlex
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +54,7 @@ def main() -> None:
     folder = RunFolder(
         run,
         path=args.output,
-        options=recorded_options(args),
+        options=options.recorded(args),
         free_on_resume=FREE_ON_RESUME,
         train=True,
         resume=args.resume,
@@ -166,16 +165,8 @@ def feedback_lifter(path: str) -> torch.nn.Module:
 def save_generator(folder: Path, generator: PoseGenerator, epoch: int, args: Namespace) -> None:
     """Write a generator under the name that published ones have, with the options of its run."""
     state = {name: tensor.cpu() for name, tensor in generator.state_dict().items()}
-    content = {"model_G": state, "options": recorded_options(args)}
+    content = {"model_G": state, "options": options.recorded(args)}
     checkpoint.save_torch(folder / f"ckpt_generater{epoch}.pth.tar", content)
-
-
-def recorded_options(args: Namespace) -> dict[str, Any]:
-    """The options as files hold them."""
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in sorted(vars(args).items())
-    }
 
 
 def sample(steps: AdversarialSteps, count: int) -> tuple[Tensor, Tensor, GeneratedPoses]:
@@ -191,10 +182,11 @@ def sample(steps: AdversarialSteps, count: int) -> tuple[Tensor, Tensor, Generat
 def changes_by_bone(steps: AdversarialSteps) -> dict[str, tuple[float, float]]:
     """Joint that a bone leads to -> mean turn in degrees, mean change of its length in %."""
     pose_3d, _, generated = sample(steps, MEASURED)
-    turns = (1 - generated.angle_difference).clamp(-1, 1).acos().rad2deg()  # (B, 1, 15)
     before, after = (bone_lengths(bones_of(p)) for p in (pose_3d, generated.bone_length))
     changes = 100 * (after / before - 1).abs()
-    means = zip(turns.mean((0, 1)).tolist(), changes.mean((0, 1)).tolist(), strict=True)
+    means = zip(
+        generated.turn_degrees.mean((0, 1)).tolist(), changes.mean((0, 1)).tolist(), strict=True
+    )
     return dict(zip(SKELETONS[NUM_JOINTS].joint_names[1:], means, strict=True))
 
 

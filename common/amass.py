@@ -7,22 +7,22 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.pose_ops import with_zero_root
-from common.pose_store import PoseStore, SequenceName, Source, build_store, cut_store
+from common.pose_store import PoseStore, SequenceName, Source, build_store
 from common.safe_npz import float_tensor, load_dictionary, pose_array
 
 FILE = "amass.npz"
 FRAME_STEP = 1  # inside its windows, whatever -tds says
 
 
-def load_store(
+def load_stores(
     *,
     root_path: str,
     num_joints: int,
     downsample: int,
     subset: float,
     max_frames: int | None,
-    train: bool = True,
-) -> PoseStore | None:
+    train: bool,
+) -> tuple[PoseStore | None, None]:
     """Training poses of a data folder; AMASS has no test poses here.
 
     Args:
@@ -34,7 +34,8 @@ def load_store(
         train: whether training poses are wanted.
 
     Returns:
-        The store, on CPU, or None; its roots are at 0 and it has no cameras.
+        The training store, on CPU, or None, and None for test poses; its roots are at 0 and it has
+        no cameras.
 
     Raises:
         UserError: the file is missing or not in the format; the message names the place.
@@ -42,7 +43,7 @@ def load_store(
     if num_joints != 16:
         raise UserError(f"--n_joints {num_joints}: AMASS files have 16 joints; use --n_joints 16")
     if not train:
-        return None
+        return None, None
     path = Path(root_path) / FILE
     poses = load_dictionary(path, "poses")
     if not poses:
@@ -54,8 +55,9 @@ def load_store(
         path_3d=path,
         downsample=downsample,
         subset=subset,
+        max_frames=max_frames,
     )
-    return cut_store(store, max_frames)
+    return store, None
 
 
 def _source(path: Path, name: str, entry: Any) -> Source:

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from common.data_files import whole_file
-from common.errors import UserError
+from common.errors import UserError, listing
 
 WRAPPER_KEYS = ("state_dict", "model_state_dict", "model", "model_pos", "net", "weights", "model_G")
-SHOWN_NAMES = 4
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -64,7 +63,19 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file cannot be read or holds no state dict.
     """
-    content = load_torch(path)
+    return state_dict_of(load_torch(path), path)
+
+
+def state_dict_of(content: Any, path: str | Path) -> dict[str, Tensor]:
+    """The state dict in what a weights file holds, flat or wrapped, without `module.`.
+
+    Args:
+        content: of the file.
+        path: the file, for messages.
+
+    Raises:
+        UserError: there is none.
+    """
     for key in WRAPPER_KEYS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -88,10 +99,24 @@ def load_whole(module: nn.Module, path: str | Path) -> None:
         path: weights file.
 
     Raises:
+        UserError: as `load_state_dict` and `fill`.
+    """
+    fill(module, load_state_dict(path), path)
+
+
+def fill(module: nn.Module, found: Mapping[str, Tensor], path: str | Path) -> None:
+    """Give a model every tensor of a state dict.
+
+    Args:
+        module: the model.
+        found: the state dict, without `module.`.
+        path: the file that it is from, for messages.
+
+    Raises:
         UserError: the file's model is of another size (told in terms of flags), or tensors are
             missing, unexpected or of another shape (named).
     """
-    found, wanted = load_state_dict(path), module.state_dict()
+    wanted = module.state_dict()
     mismatched = [n for n in wanted if n in found and found[n].shape != wanted[n].shape]
     missing = [name for name in wanted if name not in found]
     unexpected = [name for name in found if name not in wanted]
@@ -99,7 +124,7 @@ def load_whole(module: nn.Module, path: str | Path) -> None:
         sizes = _differing_flags(found, wanted)
         shapes = [f"{n} {_size(found[n])} for {_size(wanted[n])}" for n in mismatched]
         lists = [
-            f"{len(names)} {what}: {_first(names)}"
+            f"{len(names)} {what}: {listing(names)}"
             for what, names in (
                 ("missing", missing),
                 ("unexpected", unexpected),
@@ -133,7 +158,7 @@ def load_matching(module: nn.Module, path: str | Path) -> str:
     if not matching:
         raise UserError(
             f"{path}: none of its {len(found)} tensors fits this model; it begins with "
-            f"{_first(list(found))}"
+            f"{listing(list(found))}"
         )
     module.load_state_dict(matching, strict=False)
     parts = ", ".join(
@@ -191,11 +216,6 @@ _NOUNS = {
 
 def _size(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return ", ".join(names[:SHOWN_NAMES]) + more
 
 
 def _count(state: Mapping[str, Tensor], part: str) -> int:

@@ -1,6 +1,6 @@
 """Every data set that a masked model can be pre-trained on, by the name of `--dataset`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,11 @@ from common.runtime import LOG
 from common.windows import WindowRule
 
 Stores = dict[str, PoseStore]
+LOADERS: dict[str, Callable[..., tuple[PoseStore | None, PoseStore | None]]] = {
+    "h36m": h36m.load_stores,
+    "3dhp": mpi_inf_3dhp.load_stores,
+    "amass": amass.load_stores,
+}
 
 
 def load_stores(requests: Mapping[str, dict[str, Any]]) -> tuple[Stores, Stores]:
@@ -31,12 +36,7 @@ def load_stores(requests: Mapping[str, dict[str, Any]]) -> tuple[Stores, Stores]
     train: dict[str, PoseStore | None] = {}
     test: dict[str, PoseStore | None] = {}
     for name, arguments in requests.items():
-        if name == "h36m":
-            train[name], test[name] = h36m.load_stores(**arguments)
-        elif name == "3dhp":
-            train[name], test[name] = mpi_inf_3dhp.load_stores(**arguments)
-        else:
-            train[name] = amass.load_store(**arguments)
+        train[name], test[name] = LOADERS[name](**arguments)
     found = [{n: s for n, s in stores.items() if s is not None} for stores in (train, test)]
     if not any(found):
         raise UserError(f"--dataset {','.join(requests)}: nothing to train on or to test on")

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.camera import normalise_screen, world_to_camera
+from common.camera import normalise_screen, project, world_to_camera
 from common.errors import UserError
 from common.pose_ops import relative_to_root
-from common.pose_store import PoseStore, SequenceName, Source, build_store, cut_store
+from common.pose_store import PoseStore, SequenceName, Source, build_store
 from common.runtime import LOG
 from common.safe_npz import float_tensor, load_dictionary, numeric_shape
 from common.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
@@ -45,7 +45,11 @@ class CameraView:
 
     def from_world(self, points: Tensor) -> Tensor:
         """World points (..., 3) in this camera's space, metres."""
-        return world_to_camera(points, self.orientation, self.centre)
+        return world_to_camera(points, self.orientation.to(points), self.centre.to(points))
+
+    def to_screen(self, points: Tensor) -> Tensor:
+        """Points (L, ..., 3) of this camera's space on its screen, (L, ..., 2) normalised."""
+        return project(points[None], self.intrinsics.to(points)[None])[0]
 
 
 def load_cameras(root: Path) -> dict[str, list[CameraView]]:
@@ -137,6 +141,7 @@ class H36MFiles:
         downsample: int = 1,
         subset: float = 1.0,
         pixels: bool = False,
+        max_frames: int | None = None,
         unknown_3d: bool = False,
     ) -> PoseStore:
         """Poses of some subjects in flat tensors; what the files lack is said in the log.
@@ -149,6 +154,7 @@ class H36MFiles:
             subset: keep this share of each sequence, one run of frames at a place that depends on
                 its name only.
             pixels: leave 2D in pixels.
+            max_frames: keep only so many frames (`--debug`); None for all.
             unknown_3d: see `build_store`.
 
         Returns:
@@ -175,6 +181,7 @@ class H36MFiles:
             path_3d=self.path_3d,
             downsample=downsample,
             subset=subset,
+            max_frames=max_frames,
             unknown_3d=unknown_3d,
         )
 
@@ -277,7 +284,6 @@ def load_stores(
     train_subjects: Sequence[str] | None,
     test_subjects: Sequence[str] | None,
     subset: float,
-    max_frames: int | None,
     unknown_3d: bool,
     **options: Any,
 ) -> tuple[PoseStore | None, PoseStore | None]:
@@ -289,7 +295,6 @@ def load_stores(
         train_subjects: None for no training poses.
         test_subjects: None for no test poses.
         subset: share of each training sequence.
-        max_frames: keep only so many frames of each store (`--debug`); None for all.
         unknown_3d: accept test sequences without 3D (NaN throughout), to predict it.
         **options: of `H36MFiles.store`, for both.
 
@@ -302,7 +307,7 @@ def load_stores(
         train = files.store(train_subjects, subset=subset, **options)
     if test_subjects is not None:
         test = files.store(test_subjects, unknown_3d=unknown_3d, **options)
-    return cut_store(train, max_frames), cut_store(test, max_frames)
+    return train, test
 
 
 def _poses_by_subject(path: Path, key: str) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from common import mpi_inf_3dhp
-from common.camera import project
 from common.drawing import draw_skeleton, new_figure, same_limits, save
 from common.errors import UserError
 from common.h36m import CameraView, load_cameras
@@ -291,8 +290,9 @@ def draw(path: Path, clip: Clip, frame: int | None, cameras: Mapping[str, list[C
         pose_3d = None
     z_up = clip.z_up
     if z_up and pose_3d is not None and clip.subject in cameras:
-        pose_2d, pose_3d = _seen_by(cameras[clip.subject][0], pose_3d)
-        z_up = False
+        view = cameras[clip.subject][0]
+        points = view.from_world(float_tensor(pose_3d))
+        pose_2d, pose_3d, z_up = view.to_screen(points).numpy(), points.numpy(), False
     figure, axes = new_figure(1, 3, (10, 3.8))
     views = [("2D", pose_2d, (0, 1), (1, 1)), ("3D, front", pose_3d, (0, 1), (1, 1))]
     views.append(("3D, side", pose_3d, (2, 1), (1, 1)))
@@ -315,12 +315,6 @@ def draw(path: Path, clip: Clip, frame: int | None, cameras: Mapping[str, list[C
 def _sixteen(pose: np.ndarray) -> np.ndarray:
     """(17, C) of MPI-INF-3DHP's joints -> (16, C) of ours."""
     return mpi_inf_3dhp.to_16_joints(float_tensor(pose)).numpy()
-
-
-def _seen_by(view: CameraView, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(J, 3) world metres -> (J, 2) screen coordinates, (J, 3) camera-space metres."""
-    points = view.from_world(float_tensor(world))
-    return project(points[None], view.intrinsics[None])[0].numpy(), points.numpy()
 
 
 if __name__ == "__main__":

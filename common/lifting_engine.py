@@ -176,18 +176,19 @@ class Benchmark:
     errors: tuple[str, ...]
 
 
+ERRORS = ("protocol_1", "protocol_2", "velocity", "pck", "auc")
 # "Walking 1" counts as Walking.
 HUMAN36M = Benchmark(
     title="Action",
     row_of=lambda name: name.action.split(" ")[0],
     by_frames=False,
-    errors=("protocol_1", "protocol_2", "velocity"),
+    errors=ERRORS[:3],
 )
 MPI_INF_3DHP = Benchmark(
     title="Sequence",
     row_of=lambda name: name.subject,
     by_frames=True,
-    errors=("protocol_1", "protocol_2", "velocity", "pck", "auc"),
+    errors=ERRORS,
 )
 # Names of the errors in logs.
 LOGGED_NAMES = {"protocol_1": "p1", "protocol_2": "p2", "velocity": "mpjve"}
@@ -348,7 +349,7 @@ def error_table(scores: LiftingScores, store: PoseStore, benchmark: Benchmark) -
         if (row_of_frame == number).any()
     ]
     everything = torch.arange(len(scores.frames))
-    means = {name: _mean([getattr(row, name) for row in rows]) for name in _ERRORS}
+    means = {name: _mean([getattr(row, name) for row in rows]) for name in ERRORS}
     return ErrorTable(
         benchmark,
         rows,
@@ -357,11 +358,8 @@ def error_table(scores: LiftingScores, store: PoseStore, benchmark: Benchmark) -
     )
 
 
-_ERRORS = ("protocol_1", "protocol_2", "velocity", "pck", "auc")
-
-
 def _row(name: str, scores: LiftingScores, frames: Tensor) -> ErrorRow:
-    means = {error: getattr(scores, error)[frames].double().nanmean().item() for error in _ERRORS}
+    means = {error: getattr(scores, error)[frames].double().nanmean().item() for error in ERRORS}
     return ErrorRow(name, **means, frames=len(frames))
 
 

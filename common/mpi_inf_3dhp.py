@@ -14,7 +14,7 @@ from torch import Tensor
 from common.camera import normalise_screen
 from common.errors import UserError
 from common.pose_ops import relative_to_root
-from common.pose_store import PoseStore, SequenceName, Source, build_store, cut_store
+from common.pose_store import PoseStore, SequenceName, Source, build_store
 from common.runtime import LOG
 from common.safe_npz import float_tensor, load_dictionary, pose_array
 
@@ -95,17 +95,19 @@ def load_stores(
         )
     root, divisor = Path(root_path), LEGACY_DIVISOR if legacy_scale else 1
 
-    def store(path: Path, subjects: Sequence[str] | None, sequences: Any, share: float) -> Any:
+    def store(
+        path: Path, subjects: Sequence[str] | None, sequences: Any, share: float
+    ) -> PoseStore:
         content = _of_subjects(load_dictionary(path, "data"), subjects, path)
-        built = build_store(
+        return build_store(
             [_source(path, *entry, pixels=pixels, divisor=divisor) for entry in sequences(content)],
             num_joints=num_joints,
             path_2d=path,
             path_3d=path,
             downsample=downsample,
             subset=share,
+            max_frames=max_frames,
         )
-        return cut_store(built, max_frames)
 
     return (
         store(root / TRAIN_FILE, train_subjects, _training_sequences, subset) if train else None,

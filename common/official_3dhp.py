@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from common.checkpoint import write_atomically
-from common.lifting_engine import LiftingScores
+from common.lifting_engine import MPI_INF_3DHP, LiftingScores
 from common.metrics import correct_joints, joint_errors
 from common.mpi_inf_3dhp import HEAD_TOP, to_17_joints
 from common.pose_store import PoseStore
 from common.preparation import optional
+from common.reports import last_line, table_lines
 
 # Joints of the data set's own order; the neck (1) is not among our 16.
 GROUPS = {
@@ -77,17 +78,15 @@ class Sheet:
 
     def lines(self) -> list[str]:
         """A block of lines a metric, and the last line that scripts parse."""
-        columns = [*GROUPS, ALL]
-        width = max(len(row.name) for row in self.rows)
-        lines = [NOTE]
+        columns, lines = [*GROUPS, ALL], [NOTE]
         for title, metric in METRICS.items():
-            lines.append(" ".join([title.ljust(width), *(f"{c:>8}" for c in columns), "  frames"]))
-            for row in self.rows:
-                values = (f"{row.metrics[metric][column]:8.2f}" for column in columns)
-                lines.append(" ".join([row.name.ljust(width), *values, f"{row.frames:8d}"]))
-        total = {metric: self.total.metrics[metric][ALL] for metric in METRICS.values()}
-        last = "p1: {mpjpe:.2f}, pck: {pck:.2f} auc: {auc:.2f} %".format(**total)
-        return [*lines, last]
+            rows = [
+                (row.name, [*(row.metrics[metric][column] for column in columns), row.frames])
+                for row in self.rows
+            ]
+            lines += table_lines(title, [*columns, "frames"], rows)
+        total = {metric: values[ALL] for metric, values in self.total.metrics.items()}
+        return [*lines, last_line(MPI_INF_3DHP, {"protocol_1": total.pop("mpjpe"), **total})]
 
     def results(self) -> dict[str, Any]:
         """The same numbers for results.json."""
@@ -151,11 +150,6 @@ def _mean(name: str, rows: list[SheetRow]) -> SheetRow:
     return SheetRow(name, sum(row.frames for row in rows), metrics)
 
 
-def mat_path(predictions: str) -> Path:
-    """Where the .mat file belongs that goes with a file of predictions."""
-    return Path(predictions).with_suffix(".mat")
-
-
 def save_mat(predictions: str, scores: LiftingScores, store: PoseStore) -> None:
     """Write the file that the benchmark's evaluation script reads, beside the predictions.
 
@@ -178,4 +172,4 @@ def save_mat(predictions: str, scores: LiftingScores, store: PoseStore) -> None:
     }
     buffer = io.BytesIO()
     optional("scipy.io", needed_by="--save_predictions").savemat(buffer, arrays)
-    write_atomically(mat_path(predictions), buffer.getvalue())
+    write_atomically(Path(predictions).with_suffix(".mat"), buffer.getvalue())

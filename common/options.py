@@ -439,7 +439,7 @@ def mpi_inf_3dhp_data(args: argparse.Namespace, *, beside_h36m: bool) -> dict[st
 
 
 def amass_data(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `common.amass.load_store`."""
+    """Arguments of `common.amass.load_stores`."""
     return {**_data(args), "train": bool(args.train)}
 
 
@@ -467,25 +467,34 @@ def model_size(args: argparse.Namespace) -> dict[str, int]:
 
 def lifter(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `common.models.build_lifter`, but the size."""
-    resumed = bool(args.resume and args.train)  # the resume file holds all weights
-    reload_refiner = args.refine_reload and not resumed
+    reload_refiner = args.refine_reload and not _resumes(args)
     return {
+        **_first_weights(args, args.previous_dir),
         "refine": args.refine,
         "every_frame": bool(args.out_all),
-        "whole": args.previous_dir if args.reload and not resumed else None,
-        "matching": args.previous_dir if args.MAEreload and not resumed else None,
         "refiner": args.previous_refine_name if reload_refiner else None,
     }
 
 
 def masked_model(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `common.models.build_masked_model`, but the size."""
-    resumed = bool(args.resume and args.train)
     return {
+        **_first_weights(args, args.MAEcp),
         "decoder_depth": 1 if masked_task(args) == "pretrain" else 2,
-        "whole": args.previous_dir if args.reload and not resumed else None,
-        "matching": args.MAEcp if args.MAEreload and not resumed else None,
     }
+
+
+def _first_weights(args: argparse.Namespace, pre_trained: str) -> dict[str, str | None]:
+    """The files that a model begins with: one for all tensors, one for those that match."""
+    begins = not _resumes(args)  # the resume file holds all weights
+    return {
+        "whole": args.previous_dir if args.reload and begins else None,
+        "matching": pre_trained if args.MAEreload and begins else None,
+    }
+
+
+def _resumes(args: argparse.Namespace) -> bool:
+    return bool(args.train and args.resume)
 
 
 def augmentation(args: argparse.Namespace) -> dict[str, Any]:
@@ -554,15 +563,20 @@ def _mask_numbers(flag: str, text: str, num_joints: int) -> tuple[int, ...]:
     return numbers
 
 
+def recorded(args: argparse.Namespace) -> dict[str, Any]:
+    """The options as files hold them."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in sorted(vars(args).items())
+    }
+
+
 def run_folder(args: argparse.Namespace) -> dict[str, Any]:
     """Fields of `common.run_folder.RunFolder`."""
     return {
         "path": Path(args.checkpoint),
-        "options": {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in sorted(vars(args).items())
-        },
+        "options": recorded(args),
         "free_on_resume": FREE_ON_RESUME,
         "train": bool(args.train),
-        "resume": bool(args.train and args.resume),
+        "resume": _resumes(args),
     }

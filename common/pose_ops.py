@@ -23,6 +23,11 @@ def relative_to_root(pose: Tensor) -> Tensor:
     return torch.cat([pose[..., :1, :], pose[..., 1:, :] - pose[..., :1, :]], dim=-2)
 
 
+def centre_on_root(pose: Tensor) -> Tensor:
+    """Every joint of (..., J, C) relative to joint 0, which is at 0."""
+    return pose - pose[..., :1, :]
+
+
 def at_its_position(pose: Tensor) -> Tensor:
     """The inverse of `relative_to_root`: every joint of (..., J, C) at its own position."""
     return torch.cat([pose[..., :1, :], pose[..., 1:, :] + pose[..., :1, :]], dim=-2)

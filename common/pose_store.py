@@ -264,6 +264,7 @@ def build_store(
     path_3d: Path,
     downsample: int = 1,
     subset: float = 1.0,
+    max_frames: int | None = None,
     unknown_3d: bool = False,
 ) -> PoseStore:
     """Read sequences into flat tensors.
@@ -276,6 +277,7 @@ def build_store(
         downsample: keep every n-th frame.
         subset: keep this share of each sequence, one run of frames at a place that depends on its
             name only.
+        max_frames: keep only so many frames of the store (`--debug`); None for all.
         unknown_3d: accept sequences whose 3D is NaN throughout: there is none.
 
     Returns:
@@ -319,12 +321,7 @@ def build_store(
     )
     _check_finite(store, store.pose_2d, path_2d, unknown=False)
     _check_finite(store, store.pose_3d, path_3d, unknown=unknown_3d)
-    return store
-
-
-def cut_store(store: PoseStore | None, max_frames: int | None) -> PoseStore | None:
-    """The first frames of a store, if there is one and only so many are wanted."""
-    return store if store is None or max_frames is None else store.head(max_frames)
+    return store if max_frames is None else store.head(max_frames)
 
 
 def _kept_frames(name: SequenceName, length: int, *, downsample: int, subset: float) -> slice:

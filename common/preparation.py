@@ -14,11 +14,11 @@ from common.h36m import PACKAGED_CAMERAS
 from common.options import Parser
 from common.runtime import LOG
 from common.safe_npz import load_npz
+from common.skeleton import SKELETONS
 
 DATA_FOLDER = PACKAGED_CAMERAS.parent
 # Module -> package to install: for preparing data, and for .mat files of predictions (SciPy).
 OPTIONAL = {"cdflib": "cdflib", "scipy.io": "scipy", "h5py": "h5py", "smplx.lbs": "smplx"}
-SHOWN_NAMES = 4
 SMALLEST_BODY_MM = 100
 
 Item = TypeVar("Item")
@@ -120,10 +120,14 @@ def check_millimetres(poses: np.ndarray, where: str) -> None:
         raise UserError(f"{where}: the body is {size:.3g} mm large; positions in mm are needed")
 
 
-def listing(names: Sequence[str]) -> str:
-    """The first few names."""
-    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return ", ".join(names[:SHOWN_NAMES]) + more
+def keypoint_metadata(num_joints: int) -> dict[str, Any]:
+    """The entry `metadata` of a file of 2D poses: what its 16 or 17 joints are."""
+    skeleton = SKELETONS[num_joints]
+    return {
+        "layout_name": "h36m",
+        "num_joints": num_joints,
+        "keypoints_symmetry": [list(skeleton.left), list(skeleton.right)],
+    }
 
 
 def counted(number: int, nouns: str) -> str:

@@ -2,14 +2,14 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.checkpoint import write_atomically
-from common.lifting_engine import ErrorRow, ErrorTable, LiftingScores
+from common.lifting_engine import Benchmark, ErrorRow, ErrorTable, LiftingScores
 from common.pose_store import PoseStore
 from common.pretrain_engine import MaskedErrors
 from common.skeleton import SKELETONS
@@ -21,26 +21,63 @@ TITLES = {
     "velocity": "MPJVE",
     "pck": "PCK %",
     "auc": "AUC %",
+    "frames": "frames",
 }
 LAST_LINES = {
-    "Action": "p1: {0.protocol_1:.2f}, p2: {0.protocol_2:.2f}",
-    "Sequence": "p1: {0.protocol_1:.2f}, pck: {0.pck:.2f} auc: {0.auc:.2f} %",
+    "Action": "p1: {protocol_1:.2f}, p2: {protocol_2:.2f}",
+    "Sequence": "p1: {protocol_1:.2f}, pck: {pck:.2f} auc: {auc:.2f} %",
 }
+
+
+def last_line(benchmark: Benchmark, errors: Mapping[str, float]) -> str:
+    """The last line of an evaluation, which scripts parse, given the errors of `ErrorRow`."""
+    return LAST_LINES[benchmark.title].format(**errors)
+
+
+def table_lines(
+    corner: str,
+    titles: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[float]]],
+    *,
+    width: int = 8,
+) -> list[str]:
+    """A table of numbers.
+
+    Args:
+        corner: what the rows are.
+        titles: of the columns.
+        rows: names and numbers; whole ones are shown as such.
+        width: of a column.
+
+    Returns:
+        A line with the titles, a line a row.
+    """
+    names = max(len(name) for name, _ in rows)
+
+    def shown(number: float) -> str:
+        return f"{number:{width}d}" if isinstance(number, int) else f"{number:{width}.2f}"
+
+    lines = [(corner, [title.rjust(width) for title in titles])]
+    lines += [(name, [shown(number) for number in numbers]) for name, numbers in rows]
+    return [" ".join([name.ljust(names), *cells]) for name, cells in lines]
 
 
 def lifting_lines(table: ErrorTable) -> list[str]:
     """The table of an evaluation, and the last line that scripts parse."""
-    rows, benchmark = [*table.rows, table.average, table.frame_average], table.benchmark
-    width = max(len(row.name) for row in rows)
-    titles = [*(TITLES[error] for error in benchmark.errors), "frames"]
-    lines = [" ".join([benchmark.title.ljust(width), *(title.rjust(8) for title in titles)])]
-    for row in rows:
-        values = [f"{getattr(row, error):8.2f}" for error in benchmark.errors]
-        lines.append(" ".join([row.name.ljust(width), *values, f"{row.frames:8d}"]))
+    benchmark = table.benchmark
+    shown = (*benchmark.errors, "frames")
+    lines = table_lines(
+        benchmark.title,
+        [TITLES[name] for name in shown],
+        [
+            (row.name, [getattr(row, name) for name in shown])
+            for row in (*table.rows, table.average, table.frame_average)
+        ],
+    )
     unknown = [row.name for row in table.rows if math.isnan(row.protocol_1)]
     if unknown:
         lines.append(f"no true 3D poses of {', '.join(unknown)}: predictions, but no errors")
-    return [*lines, LAST_LINES[benchmark.title].format(table.result)]
+    return [*lines, last_line(benchmark, vars(table.result))]
 
 
 def lifting_results(table: ErrorTable) -> dict[str, Any]:
@@ -64,12 +101,9 @@ def masked_lines(rows: Sequence[tuple[str, MaskedErrors]]) -> list[str]:
     Args:
         rows: what was hidden -> errors; the last row is the published mixture.
     """
-    width = max(len(name) for name, _ in rows)
     titles = ("2D", "hidden", "3D", "hidden", "lifted", "hidden")
-    lines = [" ".join(["Hidden".ljust(width), *(title.rjust(9) for title in titles)])]
-    for name, errors in rows:
-        values = (f"{value:9.2f}" for value in vars(errors).values())
-        lines.append(" ".join([name.ljust(width), *values]))
+    numbers = [(name, list(vars(errors).values())) for name, errors in rows]
+    lines = table_lines("Hidden", titles, numbers, width=9)
     mixture = rows[-1][1]
     return [
         *lines,

@@ -33,13 +33,11 @@ class Task(Protocol):
     Attributes:
         modules: what checkpoints hold: name for the weight files -> model, not wrapped.
         num_samples: samples of an epoch.
-        frames: T, frames of a sample.
         frozen: parts of the modules that are not trained and stay in evaluation mode.
     """
 
     modules: Mapping[str, nn.Module]
     num_samples: int
-    frames: int
     frozen: Sequence[nn.Module]
 
     def order(self, generator: torch.Generator) -> Tensor:
@@ -53,7 +51,13 @@ class Task(Protocol):
 
 
 class LossTask(Task, Protocol):
-    """A task that is trained on the gradient of a loss."""
+    """A task that is trained on the gradient of a loss.
+
+    Attributes:
+        frames: T, frames of a sample.
+    """
+
+    frames: int
 
     def begin_step(self) -> None:
         """Called before each step, to decide what holds for all parts of its batch."""

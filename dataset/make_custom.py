@@ -21,12 +21,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common import preparation
 from common.data_files import dictionary_file, output_paths, whole_file
-from common.errors import UserError
+from common.errors import UserError, listing
 from common.h36m import CAMERA_FILE, PACKAGED_CAMERAS
 from common.options import at_least, positive
 from common.runtime import LOG, run_script
 from common.safe_npz import numeric_shape
-from common.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16, SKELETONS
+from common.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
 
 LARGEST_BODY_METRES = 20
 NAME = re.compile(r"(?P<subject>[^_,]+)_(?P<action>.+?)(?P<camera>_cam\d+)?")
@@ -276,13 +276,7 @@ def to_32_joints(positions: np.ndarray) -> np.ndarray:
 
 def write_poses(clips: Sequence[Clip], subjects: list[str], path_3d: Path, path_2d: Path) -> None:
     """Write the 3D and the 2D file; positions that are not known are NaN."""
-    joints = clips[0].keypoints.shape[1]
-    skeleton = SKELETONS[joints]
-    metadata = {
-        "layout_name": "h36m",
-        "num_joints": joints,
-        "keypoints_symmetry": [list(skeleton.left), list(skeleton.right)],
-    }
+    metadata = preparation.keypoint_metadata(clips[0].keypoints.shape[1])
     with (
         dictionary_file(path_3d, "positions_3d") as add_3d,
         dictionary_file(path_2d, "positions_2d", metadata=metadata) as add_2d,
@@ -331,7 +325,7 @@ def tell(
         LOG.info(
             "note: %s without 3D, to be lifted but not trained on: %s",
             preparation.counted(len(without), "sequences"),
-            preparation.listing(without),
+            listing(without),
         )
     joints = min(min(clip.keypoints.shape[1], clip.joints_3d) for clip in clips)
     LOG.info(

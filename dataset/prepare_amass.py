@@ -25,12 +25,12 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common import preparation
 from common.amass import FILE
-from common.camera import camera_to_world, project, rotate, world_to_camera
+from common.camera import camera_to_world, rotate
 from common.data_files import dictionary_file, output_paths
-from common.errors import UserError
+from common.errors import UserError, listing
 from common.h36m import CameraView, load_cameras
 from common.options import TRAIN_SUBJECTS, at_least
-from common.pose_ops import relative_to_root, with_zero_root
+from common.pose_ops import centre_on_root
 from common.runtime import LOG, run_script
 from common.safe_npz import load_npz
 from common.skeleton import JOINT_ABSENT_FROM_16
@@ -484,10 +484,10 @@ def film(joints: Tensor, rigs: Sequence[Sequence[CameraView]], random: np.random
     rig = rigs[int(random.integers(len(rigs)))]
     view = rig[int(random.integers(len(rig)))]
     in_camera = place(joints.double(), looked_at(rig), view, random.uniform(0, 2 * math.pi))
-    pose_2d = project(in_camera[None], view.intrinsics.double()[None])[0]
+    pose_2d = view.to_screen(in_camera)
     limits = joints.new_tensor([1, view.height / view.width])
     outside = (pose_2d.abs() > limits).any(-1)
-    return Shot(pose_2d, with_zero_root(relative_to_root(in_camera)), outside)
+    return Shot(pose_2d, centre_on_root(in_camera), outside)
 
 
 def place(joints: Tensor, target: Tensor, view: CameraView, heading: float) -> Tensor:
@@ -508,7 +508,7 @@ def place(joints: Tensor, target: Tensor, view: CameraView, heading: float) -> T
     horizontal = joints.new_tensor([1, 1, 0])
     turn = joints.new_tensor([math.cos(heading / 2), 0, 0, math.sin(heading / 2)])
     world = rotate(turn, joints - joints[:, 0].mean(0) * horizontal) + target * horizontal
-    in_camera = world_to_camera(world, view.orientation.double(), view.centre.double())
+    in_camera = view.from_world(world)
     in_camera[..., 2] += (NEAREST_METRES - in_camera[..., 2].min()).clamp(min=0)
     return in_camera
 
@@ -553,7 +553,7 @@ class Tally:
     def tell(self, bodies: Bodies) -> None:
         """Say it in the log."""
         for reason, names in self.left_out.items():
-            LOG.info("left out, %s: %d (%s)", reason, len(names), preparation.listing(names))
+            LOG.info("left out, %s: %d (%s)", reason, len(names), listing(names))
         for gender, count in bodies.replaced.items():
             sequences = preparation.counted(count, f"{gender} sequences")
             LOG.info("note: %s with the %s body model", sequences, bodies.stand_in)

@@ -19,23 +19,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common import preparation
-from common.camera import denormalise_screen, project, world_to_camera
+from common.camera import denormalise_screen
 from common.data_files import dictionary_file, output_paths
 from common.errors import UserError
 from common.h36m import CameraView, load_cameras
 from common.runtime import LOG, run_script
-from common.skeleton import H36M_32_TO_17, SKELETON_17
+from common.skeleton import H36M_32_TO_17
 
 SCRIPT = "prepare_h36m.py"
 SUBJECTS = ("S1", "S5", "S6", "S7", "S8", "S9", "S11")
 SEQUENCES_A_SUBJECT = 30  # 15 actions, twice each
 NEW_NAMES = {"TakingPhoto": "Photo", "WalkingDog": "WalkDog"}  # as the field writes them
 CORRUPT_VIDEO = ("S11", "Directions")  # so no keypoints are detected in it
-METADATA = {
-    "layout_name": "h36m",
-    "num_joints": 17,
-    "keypoints_symmetry": [list(SKELETON_17.left), list(SKELETON_17.right)],
-}
 
 
 def main() -> None:
@@ -131,7 +126,9 @@ def write(
     frames = 0
     with (
         dictionary_file(path_3d, "positions_3d") as add_3d,
-        dictionary_file(path_2d, "positions_2d", metadata=METADATA) as add_2d,
+        dictionary_file(
+            path_2d, "positions_2d", metadata=preparation.keypoint_metadata(17)
+        ) as add_2d,
     ):
         entries = preparation.progress(sequences, " files")
         for subject, files in groupby(entries, key=lambda entry: entry[0]):
@@ -185,8 +182,7 @@ def project_to_pixels(world: np.ndarray, view: CameraView) -> np.ndarray:
         (L, 17, 2) float32 pixels.
     """
     poses = torch.from_numpy(world[:, H36M_32_TO_17])
-    in_camera = world_to_camera(poses, view.orientation.double(), view.centre.double())
-    screen = project(in_camera[None], view.intrinsics.double()[None])[0]
+    screen = view.to_screen(view.from_world(poses))
     pixels = denormalise_screen(screen, width=view.width, height=view.height)
     return pixels.numpy().astype(np.float32)
 

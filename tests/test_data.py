@@ -263,7 +263,8 @@ def test_windows_of_several_stores_are_numbered_through(files):
 
 def load_amass(root, **options):
     defaults = {"num_joints": 16, "downsample": 1, "subset": 1.0, "max_frames": None}
-    return amass.load_store(root_path=root, **(defaults | options))
+    store, _ = amass.load_stores(root_path=root, train=True, **(defaults | options))
+    return store
 
 
 def test_amass_poses_are_those_of_the_file():

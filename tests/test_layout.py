@@ -32,7 +32,8 @@ LAYERS = [
     {"common.data_sets"},
     {"common.training", "common.lifting_engine", "common.pretrain_engine", "common.models"},
     {"common.preparation", "Augpart.draw", "Augpart.adversarial_training"},
-    {"common.reports", "common.viz", "common.official_3dhp", "common.inspect"},
+    {"common.reports", "common.viz", "common.inspect"},
+    {"common.official_3dhp"},
     {"trainer", "pretrainer"},
     {"trainer_3dhp"},
 ]
