@@ -275,7 +275,8 @@ class Side:
         windows = index.windows(torch.arange(self.batch)).to(self.device)
         self.pose_3d = at_its_position(sixteen.window_3d(windows))
         self.cameras = sixteen.window_cameras(windows)
-        self.generators = Path(tempfile.mkdtemp())
+        self.folder = tempfile.TemporaryDirectory()
+        self.generators = Path(self.folder.name)
         for number in range(GENERATORS):
             content = {"model_G": PoseGenerator().state_dict()}
             torch.save(content, self.generators / f"{number}.pth.tar")

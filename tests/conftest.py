@@ -1,5 +1,6 @@
 """What several test files use: paths, small runs of the scripts, golden weights."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -21,6 +22,7 @@ from torch import nn
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "dataset" / "sample"
 GOLDEN = ROOT / "tests" / "golden"
+EXPECTED = json.loads((GOLDEN / "expected_cli.json").read_text())
 # A lifter small enough to train in a second, on few windows of the sample.
 TINY = (
     f"-f 9 -tds 2 --n_joints 17 -k gt --layers 1 --channel 16 --d_hid 16 -b 128 -s 40 "
@@ -135,6 +137,27 @@ def golden(name: str, prefix: str) -> dict[str, torch.Tensor]:
         }
 
 
+def golden_command(row: str, weights: Path) -> list[str]:
+    """The words of a golden command, with the checkpoints of a folder."""
+    command = EXPECTED[row]["command"]
+    return command.replace("CKPT", str(weights)).replace("DATA", str(SAMPLE)).split()
+
+
+def last_numbers(line: str) -> list[float]:
+    """The numbers of the last line of an evaluation: `p1: 1.00, p2: 2.00`."""
+    return [float(word.rstrip(",")) for word in line.split()[1::2]]
+
+
+class Calls:
+    """Pickles as a call."""
+
+    def __init__(self, function: Callable, *args: object) -> None:
+        self.call = (function, args)
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
 def filled(module: nn.Module) -> nn.Module:
     """A model with the golden weights, in evaluation mode."""
     module.load_state_dict(fill(module.state_dict()))
@@ -182,6 +205,27 @@ def assert_same_end(one: dict, two: dict) -> None:
     ]
     assert timeless[0] == timeless[1]
     assert one["position"]["best_files"] == two["position"]["best_files"]
+
+
+def straight_and_resumed(
+    name: str, folder: Path, words: list, run_folder: str, until: str
+) -> tuple[dict, dict]:
+    """The resume files of a run left alone, and of one that was killed and resumed.
+
+    Args:
+        name: the script.
+        folder: where both run, each in a folder of its own.
+        words: of the command line.
+        run_folder: that the command writes to.
+        until: the kill comes when a file of this pattern is there.
+    """
+    Run(name, folder / "straight", *words).end()
+    run = Run(name, folder / "killed", *words)
+    run.wait_for(lambda: list((folder / "killed" / run_folder).glob(until)))
+    run.send(signal.SIGKILL)
+    Run(name, folder / "killed", *words, "-r").end()
+    straight, resumed = (last_checkpoint(folder / n / run_folder) for n in ("straight", "killed"))
+    return straight, resumed
 
 
 def torchrun(

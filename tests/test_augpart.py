@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, filled, golden
+from conftest import GOLDEN, Calls, filled, golden
 from torch import nn
 
 from Augpart import adversarial, augment, bones, critics
@@ -587,16 +587,6 @@ def test_no_generator_says_how_to_train_one(tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(UserError, match=r"python Augpart/train_generator.py.*--poseaug 0"):
             augmenter(folder)
-
-
-class Calls:
-    """Pickles as a call."""
-
-    def __init__(self, function, *args):
-        self.call = (function, args)
-
-    def __reduce__(self):
-        return self.call
 
 
 def test_hostile_generator_is_refused(tmp_path):

@@ -20,7 +20,7 @@ import scipy.io
 import smplx.lbs
 import torch
 from cdflib import cdfwrite
-from conftest import ROOT, SAMPLE, TINY
+from conftest import ROOT, SAMPLE, TINY, Calls
 from scipy.spatial.transform import Rotation
 
 from common import camera, data_files, preparation
@@ -45,14 +45,9 @@ def run_here(monkeypatch, module, *words):
     module.main()
 
 
-class Touches:
+def touches(path):
     """Unpickling it makes a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.path}",)
+    return Calls(os.system, f"touch {path}")
 
 
 # ---- files
@@ -720,7 +715,7 @@ def test_amass_end_to_end(script, tmp_path, monkeypatch, caplog):
         "CMU/01/neutral_stagei": {"betas": np.zeros(16)},
         "CMU/02/short": toy_motion(40, rate=100.0),
         "KIT/dance.v2": toy_motion(90, gender=b"female", rate=120.0, seed=7),
-        "KIT/hostile": toy_motion(90, extra=np.array(Touches(victim), dtype=object)),
+        "KIT/hostile": toy_motion(90, extra=np.array(touches(victim), dtype=object)),
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         np.savez(folder / f"{name}.npz", **content)
@@ -779,7 +774,7 @@ def test_amass_end_to_end(script, tmp_path, monkeypatch, caplog):
 
 def test_a_hostile_body_model_runs_nothing(mistake, tmp_path):
     victim, path = tmp_path / "victim", tmp_path / "model.npz"
-    np.savez(path, **toy_model() | {"bs_style": np.array(Touches(victim), dtype=object)})
+    np.savez(path, **toy_model() | {"bs_style": np.array(touches(victim), dtype=object)})
     np.savez(tmp_path / "walk.npz", **toy_motion(9))
     line = mistake("dataset/prepare_amass.py", tmp_path, "--body_model", path, "--output", tmp_path)
     assert "model.npz: refused, it holds more than data" in line
@@ -793,7 +788,7 @@ def test_a_hostile_body_model_runs_nothing(mistake, tmp_path):
 def test_a_pickled_body_model_is_refused(tmp_path, place):
     path, victim = tmp_path / "models" / place, tmp_path / "victim"
     path.parent.mkdir(parents=True)
-    path.write_bytes(pickle.dumps(Touches(victim)))
+    path.write_bytes(pickle.dumps(touches(victim)))
     for given in (path, tmp_path / "models"):
         with pytest.raises(
             UserError, match="in a .pkl file is not read, since .* any code; get the"
@@ -1026,8 +1021,8 @@ def test_clips_that_do_not_go_together(tmp_path, monkeypatch, names, joints, com
 
 def test_a_hostile_clip_runs_nothing(tmp_path):
     victim = tmp_path / "victim"
-    np.savez(tmp_path / "a_b.npz", keypoints=np.array([Touches(victim)], dtype=object))
-    np.save(tmp_path / "a_c.npy", np.array([Touches(victim)], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "a_b.npz", keypoints=np.array([touches(victim)], dtype=object))
+    np.save(tmp_path / "a_c.npy", np.array([touches(victim)], dtype=object), allow_pickle=True)
     args = Namespace(layout="h36m", width=640, height=480)
     for name, complaint in (("a_b.npz", "refused"), ("a_c.npy", "not an .npy file")):
         with pytest.raises(UserError, match=complaint):

@@ -2,20 +2,22 @@
 
 import json
 import shutil
-import signal
 
 import numpy as np
 import pytest
 import torch
 from conftest import (
+    EXPECTED,
     GOLDEN,
     SAMPLE,
     TINY,
-    Run,
     assert_same_end,
     filled,
+    golden_command,
     last_checkpoint,
+    last_numbers,
     save_released,
+    straight_and_resumed,
 )
 
 from common import h36m
@@ -26,7 +28,6 @@ from common.runtime import Runtime
 from common.windows import WindowIndex, WindowRule
 from model.masked_pose import MaskedPoseModel
 
-EXPECTED = json.loads((GOLDEN / "expected_cli.json").read_text())
 ROWS = [name for name in EXPECTED if name.startswith("comp")]
 TRAIN = ["--MAE", "--train", "1", "--name", "t", "--nepoch", "2", "-tmr", "0.6", "-smn", "5", *TINY]
 FOLDER = "checkpoint/pretrain_t_f9_t0.60"
@@ -42,14 +43,9 @@ def weights(tmp_path_factory):
     return folder
 
 
-def last_numbers(line: str) -> list[float]:
-    return [float(word.rstrip(",")) for word in line.split()[1::2]]
-
-
 @pytest.mark.parametrize("row", ROWS)
 def test_golden_evaluations(row, script, weights, tmp_path):
-    command = EXPECTED[row]["command"].replace("CKPT", str(weights)).replace("DATA", str(SAMPLE))
-    done = script(*command.split())
+    done = script(*golden_command(row, weights))
     lines = done.stdout.splitlines()
     printed, wanted = last_numbers(lines[-1]), last_numbers(EXPECTED[row]["last_line"])
     np.testing.assert_allclose(printed, wanted, atol=0.02)
@@ -190,17 +186,8 @@ def test_frozen_parts_stay_as_they_are(script, tmp_path):
 
 def test_killed_and_resumed_a_run_ends_where_an_uninterrupted_one_does(tmp_path):
     words = [*TRAIN, "--nepoch", "3"]
-    straight = Run("pretrainer.py", tmp_path / "straight", *words)
-    straight.end()
-    folder = tmp_path / "killed"
-    run = Run("pretrainer.py", folder, *words)
-    run.wait_for(lambda: list((folder / FOLDER).glob("t_pretrain_1_*")))
-    run.send(signal.SIGKILL)
-    again = Run("pretrainer.py", folder, *words, "-r")
-    again.end()
-    assert_same_end(
-        last_checkpoint(tmp_path / "straight" / FOLDER), last_checkpoint(folder / FOLDER)
-    )
+    ends = straight_and_resumed("pretrainer.py", tmp_path, words, FOLDER, "t_pretrain_1_*")
+    assert_same_end(*ends)
 
 
 def test_pre_trained_weights_go_into_the_lifter(script, tmp_path):

@@ -12,7 +12,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, ROOT, SAMPLE, filled
+from conftest import GOLDEN, ROOT, SAMPLE, Calls, filled
 from torch import nn
 
 from common import checkpoint, safe_npz
@@ -29,16 +29,6 @@ def npz(path, pickled: bytes, entry="positions_3d"):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{entry}.npy", header.getvalue() + pickled)
     return path
-
-
-class Calls:
-    """Pickles as a call."""
-
-    def __init__(self, function, *args):
-        self.call = (function, args)
-
-    def __reduce__(self):
-        return self.call
 
 
 def hostile_pickles(victim):

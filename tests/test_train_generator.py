@@ -6,7 +6,16 @@ import signal
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SAMPLE, TINY, Run, assert_same_tensors, last_checkpoint, torchrun
+from conftest import (
+    ROOT,
+    SAMPLE,
+    TINY,
+    Run,
+    assert_same_tensors,
+    last_checkpoint,
+    straight_and_resumed,
+    torchrun,
+)
 
 from Augpart.adversarial_training import collapses, single_poses
 from Augpart.augment import in_view, load_generator
@@ -127,15 +136,8 @@ def test_pre_training_uses_every_generator(script, trained, tmp_path):
 def test_a_pre_training_with_poseaug_is_resumed_exactly(trained, tmp_path):
     words = ["--MAE", "--train", "1", "--name", "t", "--nepoch", "2", *TINY, "--n_joints", "16"]
     words += ["--generators", trained[0], "-tmr", "0.6", "-smn", "5"]
-    straight = Run("pretrainer.py", tmp_path / "straight", *words)
-    straight.end()
     place = "checkpoint/pretrain_t_f9_t0.60"
-    run = Run("pretrainer.py", tmp_path / "killed", *words)
-    run.wait_for(lambda: list((tmp_path / "killed" / place).glob("t_pretrain_1_*")))
-    run.send(signal.SIGKILL)
-    again = Run("pretrainer.py", tmp_path / "killed", *words, "-r")
-    again.end()
-    one, two = (last_checkpoint(tmp_path / name / place) for name in ("straight", "killed"))
+    one, two = straight_and_resumed("pretrainer.py", tmp_path, words, place, "t_pretrain_1_*")
     assert_same_tensors(one["modules"]["pretrain"], two["modules"]["pretrain"])
 
 

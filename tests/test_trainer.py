@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import (
+    EXPECTED,
     GOLDEN,
     ROOT,
     SAMPLE,
@@ -17,14 +18,15 @@ from conftest import (
     Run,
     assert_same_end,
     filled,
+    golden_command,
     last_checkpoint,
+    last_numbers,
     save_released,
     torchrun,
 )
 
 from model.lifter import PoseLifter, PoseRefiner
 
-EXPECTED = json.loads((GOLDEN / "expected_cli.json").read_text())
 LIFT_ROWS = [name for name in EXPECTED if name.startswith("lift_")]
 TRAIN = ["--train", "1", "--name", "t", "--nepoch", "3", *TINY]
 FOLDER = "checkpoint/finetune_t_f9_t0.80"
@@ -66,15 +68,11 @@ def table(output: str) -> dict[str, list[float]]:
 
 @pytest.mark.parametrize("row", LIFT_ROWS)
 def test_golden_evaluations(row, script, weights):
-    command = EXPECTED[row]["command"].replace("CKPT", str(weights)).replace("DATA", str(SAMPLE))
-    done = script(*command.split())
+    done = script(*golden_command(row, weights))
     rows = table(done.stdout)
     for action, numbers in EXPECTED[row]["table"].items():
         np.testing.assert_allclose(rows[action][:2], numbers, atol=0.02, err_msg=action)
-    printed, wanted = (
-        [float(word.rstrip(",")) for word in line.split()[1::2]]
-        for line in (done.stdout.splitlines()[-1], EXPECTED[row]["last_line"])
-    )
+    printed, wanted = map(last_numbers, (done.stdout.splitlines()[-1], EXPECTED[row]["last_line"]))
     np.testing.assert_allclose(printed, wanted, atol=0.02)
 
 

@@ -2,20 +2,21 @@
 
 import json
 import shutil
-import signal
 
 import numpy as np
 import pytest
 import torch
 from conftest import (
+    EXPECTED,
     GOLDEN,
     ROOT,
     SAMPLE,
-    Run,
     assert_same_end,
     filled,
-    last_checkpoint,
+    golden_command,
+    last_numbers,
     save_released,
+    straight_and_resumed,
 )
 from scipy.io import loadmat
 
@@ -27,7 +28,6 @@ from common.official_3dhp import evaluate
 from common.safe_npz import load_npz
 from model.lifter import PoseLifter
 
-EXPECTED = json.loads((GOLDEN / "expected_cli.json").read_text())
 TINY = (
     f"-f 9 -tds 1 --n_joints 16 -k gt --layers 1 --channel 16 --d_hid 16 -b 128 -s 60 "
     f"--root_path {SAMPLE} --gpu 0"
@@ -51,12 +51,8 @@ def weights(tmp_path_factory):
     ("row", "scale"), [("3dhp", ["--legacy_3dhp_scale", "1"]), ("3dhp_trained", [])]
 )
 def test_golden_evaluations(row, scale, script, weights):
-    command = EXPECTED[row]["command"].replace("CKPT", str(weights)).replace("DATA", str(SAMPLE))
-    lines = script(*command.split(), *scale).stdout.splitlines()
-    printed, wanted = (
-        [float(word.rstrip(",")) for word in line.split()[1:6:2]]
-        for line in (lines[-1], EXPECTED[row]["last_line"])
-    )
+    lines = script(*golden_command(row, weights), *scale).stdout.splitlines()
+    printed, wanted = last_numbers(lines[-1]), last_numbers(EXPECTED[row]["last_line"])
     np.testing.assert_allclose(printed, wanted, atol=0.02)
     assert lines[-1].endswith(" %") and lines[-2].startswith("Average over frames")
     errors = [float(word) for word in lines[-2].split()[3:5]]
@@ -110,17 +106,8 @@ def assert_mat_file(path, predicted, subject):
 
 
 def test_killed_and_resumed_a_run_ends_where_an_uninterrupted_one_does(tmp_path):
-    straight = Run("trainer_3dhp.py", tmp_path / "straight", *TRAIN)
-    straight.end()
-    folder = tmp_path / "killed"
-    run = Run("trainer_3dhp.py", folder, *TRAIN)
-    run.wait_for(lambda: list((folder / FOLDER).glob("t_no_refine_1_*")))
-    run.send(signal.SIGKILL)
-    again = Run("trainer_3dhp.py", folder, *TRAIN, "-r")
-    again.end()
-    assert_same_end(
-        last_checkpoint(tmp_path / "straight" / FOLDER), last_checkpoint(folder / FOLDER)
-    )
+    ends = straight_and_resumed("trainer_3dhp.py", tmp_path, TRAIN, FOLDER, "t_no_refine_1_*")
+    assert_same_end(*ends)
 
 
 @pytest.mark.parametrize(
