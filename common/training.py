@@ -294,9 +294,9 @@ class Training:
             Interrupted: by a signal, after the state was saved.
             UserError: a loss is not finite, or a file cannot be written.
         """
-        if resume:
-            self._resume()
         with StopSignals() as signals:
+            if resume:
+                self._resume()
             self._save_state()
             try:
                 while self.position.epoch <= self.schedule.epochs:
