@@ -27,7 +27,6 @@ TRUNK_BONES = slice(6, 8)  # to spine and thorax; their directions are kept
 RATIO_OF_BONE = (0, 1, 2, 0, 1, 2, 3, 4, 5, 6, 7, 8, 6, 7, 8)  # both sides share their ratios
 NUM_RATIOS = 9
 FIXED_RATIO = 4  # spine to thorax keeps its length
-INITIAL_DEPTH = 5.0
 
 
 @dataclass(frozen=True)
@@ -140,10 +139,16 @@ class PoseGenerator(nn.Module):
         self.BAprocess = DecisionNetworks(seen, {"": 3 * NUM_BONES})
         self.BLprocess = DecisionNetworks(seen + NUM_BONES, {"_BL": NUM_RATIOS})
         self.RTprocess = DecisionNetworks(seen, {"_R": 3, "_T": 3})
-        # Bodies start at a distance where the camera sees them: near it, projection clips x and y,
-        # and with them the gradient that would move a body away.
+
+    @torch.no_grad()
+    def move_away(self, depth: float) -> None:
+        """Let translations begin at a depth, in metres, where the camera sees whole bodies.
+
+        Near the camera projection clips x and y, and with them the gradient that would move a body
+        away. Published generators begin without it.
+        """
         depth_bias = self.RTprocess.get_submodule("w2_T").get_parameter("bias")
-        nn.init.constant_(depth_bias[2], math.sqrt(INITIAL_DEPTH))
+        depth_bias[2] = math.sqrt(depth)
 
     def forward(self, pose_3d: Tensor, *, noise: GeneratorNoise) -> GeneratedPoses:
         """Change sequences.

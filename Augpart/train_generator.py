@@ -38,6 +38,7 @@ from common.training import Training  # noqa: E402
 SCRIPT = "Augpart/train_generator.py"
 FREE_ON_RESUME = frozenset("command resume gpu lifter output vis".split())
 LIFTER_SIZE = {"layers": 2, "width": 128, "hidden_width": 256}  # when none is given
+INITIAL_DEPTH = 5.0  # metres
 DRAWN, MEASURED = 4, 4096  # poses
 
 
@@ -71,6 +72,7 @@ def main() -> None:
         seed=args.manualSeed,
     )
     generator = PoseGenerator(length_limit=args.blr_tanhlimit)
+    generator.move_away(INITIAL_DEPTH)
     steps = AdversarialSteps(
         poses,
         generator,

@@ -10,6 +10,8 @@ from model.layers import (
     PointwiseConv,
     TokenBatchNorm,
     learned_embedding,
+    plain_blocks,
+    strided_blocks,
 )
 
 STRIDES_BY_FRAMES: dict[int, list[int]] = {
@@ -74,8 +76,9 @@ class SpatialMLP(nn.Module):
 
     def __init__(self, width: int, *, dropout: float) -> None:
         super().__init__()
+        residual = SpatialResidual(2 * width, dropout=dropout)
         self.fc_2 = PointwiseConv(2 * width, width)
-        self.layers = nn.ModuleList([SpatialResidual(2 * width, dropout=dropout)])
+        self.layers = nn.ModuleList([residual])
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Mix the joints of each frame.
@@ -98,7 +101,7 @@ class TemporalEncoder(nn.Module):
     def __init__(self, frames: int, width: int, hidden_width: int, *, layers: int) -> None:
         super().__init__()
         self.pos_embedding = learned_embedding(1, frames, width)
-        self.model = BlockStack(width, hidden_width, strides=[None] * layers)
+        self.model = BlockStack(plain_blocks(width, hidden_width, depth=layers), width)
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """Encode the frames of windows, or some of them.
@@ -119,7 +122,7 @@ class TemporalDecoder(nn.Module):
 
     def __init__(self, width: int, hidden_width: int, *, depth: int) -> None:
         super().__init__()
-        self.model = BlockStack(width, hidden_width, strides=[None] * depth)
+        self.model = BlockStack(plain_blocks(width, hidden_width, depth=depth), width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to (B, T, D)."""
@@ -130,7 +133,8 @@ class StridedBlockStack(BlockStack):
     """Strided blocks; before each of the first three, learned positions are added."""
 
     def __init__(self, frames: int, width: int, hidden_width: int) -> None:
-        super().__init__(width, hidden_width, strides=[*STRIDES_BY_FRAMES[frames]])
+        strides = STRIDES_BY_FRAMES[frames]
+        super().__init__(strided_blocks(width, hidden_width, strides=strides), width)
         self.pos_embedding_1 = learned_embedding(1, frames, width)
         self.pos_embedding_2 = learned_embedding(1, frames, width)
         self.pos_embedding_3 = learned_embedding(1, frames, width)

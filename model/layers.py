@@ -4,7 +4,9 @@ Tokens are laid out (B, T, D) throughout, so that every kernel-1 convolution is 
 without a transpose. Attribute names are those of the released checkpoints.
 """
 
+import copy
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -100,7 +102,8 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.linears = nn.ModuleList(nn.Linear(width, width) for _ in range(4))
+        # Query, key, value and output start equal, as in the published network.
+        self.linears = copies(nn.Linear(width, width), 4)
         self.dropout = Dropout(TRANSFORMER_DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -171,16 +174,24 @@ class Residual(nn.Module):
 class TransformerBlock(nn.Module):
     """Pre-norm attention and feed-forward; with a stride, the feed-forward shortens the window."""
 
-    def __init__(self, width: int, hidden_width: int, *, stride: int | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden_width: int,
+        *,
+        stride: int | None = None,
+        attention: MultiHeadAttention | None = None,
+    ) -> None:
         """Make a block.
 
         Args:
             width: D, token width.
             hidden_width: F, feed-forward width.
             stride: None for a plain block, else the step of the strided feed-forward.
+            attention: its attention; None for a new one.
         """
         super().__init__()
-        self.self_attn = MultiHeadAttention(width)
+        self.self_attn = MultiHeadAttention(width) if attention is None else attention
         self.feed_forward = (
             FeedForward(width, hidden_width)
             if stride is None
@@ -199,11 +210,15 @@ class TransformerBlock(nn.Module):
 class BlockStack(nn.Module):
     """Transformer blocks in a row, under the names that checkpoints use (`model.layers.N`)."""
 
-    def __init__(self, width: int, hidden_width: int, *, strides: list[int | None]) -> None:
+    def __init__(self, blocks: nn.ModuleList, width: int) -> None:
+        """Stack blocks.
+
+        Args:
+            blocks: `plain_blocks` or `strided_blocks`.
+            width: D, token width.
+        """
         super().__init__()
-        self.layers = nn.ModuleList(
-            TransformerBlock(width, hidden_width, stride=stride) for stride in strides
-        )
+        self.layers = blocks
         # Stored in every checkpoint, applied nowhere.
         self.norm = LayerNorm(width, applied=False)
 
@@ -219,14 +234,25 @@ def pose_head(width: int, out_width: int) -> nn.Sequential:
     return nn.Sequential(TokenBatchNorm(width), PointwiseConv(width, out_width))
 
 
-def initialise(module: nn.Module) -> None:
-    """Xavier-uniform weights, zero biases; for `nn.Module.apply`."""
-    if isinstance(module, nn.Linear | nn.Conv1d):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+def copies(module: nn.Module, count: int) -> nn.ModuleList:
+    """Modules that start equal and are trained apart."""
+    return nn.ModuleList(copy.deepcopy(module) for _ in range(count))
+
+
+def plain_blocks(width: int, hidden_width: int, *, depth: int) -> nn.ModuleList:
+    """Blocks that start as copies of one another, as in the published network."""
+    return copies(TransformerBlock(width, hidden_width), depth)
+
+
+def strided_blocks(width: int, hidden_width: int, *, strides: Sequence[int]) -> nn.ModuleList:
+    """Strided blocks whose attentions start as copies of one another, the rest does not."""
+    attention = MultiHeadAttention(width)
+    return nn.ModuleList(
+        TransformerBlock(width, hidden_width, stride=stride, attention=copy.deepcopy(attention))
+        for stride in strides
+    )
 
 
 def learned_embedding(*shape: int) -> nn.Parameter:
-    """A learned embedding, drawn from a truncated normal with deviation 0.02."""
-    return nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
+    """A learned embedding (position or mask token), drawn from the standard normal."""
+    return nn.Parameter(torch.randn(shape))

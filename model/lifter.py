@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from model.encoders import PoseEmbedding, SpatialMLP, StridedTemporalEncoder, TemporalEncoder
-from model.layers import Dropout, initialise, pose_head
+from model.layers import Dropout, pose_head
 
 FINE_TUNING_DROPOUT = 0.2
 
@@ -49,7 +49,6 @@ class PoseLifter(nn.Module):
         self.fcn = pose_head(width, pose_width)
         self.fcn_1 = pose_head(width, pose_width)
         self.num_joints = num_joints
-        self.apply(initialise)
 
     def forward(
         self, pose_2d: Tensor, frames: Tensor | None = None, *, with_sequence: bool = True

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from model.encoders import PoseEmbedding, SpatialMLP, TemporalDecoder, TemporalEncoder
-from model.layers import LayerNorm, initialise, learned_embedding, pose_head
+from model.layers import LayerNorm, learned_embedding, pose_head
 
 PRE_TRAINING_DROPOUT = 0.1
 
@@ -40,22 +40,21 @@ class MaskedPoseModel(nn.Module):
             hidden_width: F, feed-forward width.
         """
         super().__init__()
-        self.dec_pos_embedding = learned_embedding(1, frames, width)
-        self.temporal_mask_token = learned_embedding(1, 1, width)
-        self.spatial_mask_token3d = learned_embedding(1, 1, 3)
-        self.spatial_mask_token2d = learned_embedding(1, 1, 2)
         dropout = PRE_TRAINING_DROPOUT
         self.encoder2d = PoseEmbedding(2 * num_joints, 2 * width, dropout=dropout)
         self.encoder3d = PoseEmbedding(3 * num_joints, 2 * width, dropout=dropout)
         self.shared_layers_spatial = SpatialMLP(width, dropout=dropout)
         self.shared_layers_temporal = TemporalEncoder(frames, width, hidden_width, layers=layers)
+        self.dec_pos_embedding = learned_embedding(1, frames, width)
+        self.temporal_mask_token = learned_embedding(1, 1, width)
+        self.spatial_mask_token3d = learned_embedding(1, 1, 3)
+        self.spatial_mask_token2d = learned_embedding(1, 1, 2)
         self.encoder_LN = LayerNorm(width)
         self.decoder2d = TemporalDecoder(width, hidden_width, depth=decoder_depth)
         self.decoder3d = TemporalDecoder(width, hidden_width, depth=decoder_depth)
         self.fcn_dec2d = pose_head(width, 2 * num_joints)
         self.fcn_dec3d = pose_head(width, 3 * num_joints)
         self.num_joints = num_joints
-        self.apply(initialise)
 
     def forward(
         self,
