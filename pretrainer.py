@@ -3,8 +3,14 @@
 from dataclasses import replace
 
 from Augpart.augment import PoseAugmenter
-from common import data_sets, models, options, reports, runtime, viz
-from common.pretrain_engine import (
+from common.cli import flags as options
+from common.cli.entry import run_script
+from common.data import base as data_sets
+from common.data.windows import WindowRule
+from common.evaluation import pictures as viz
+from common.evaluation import tables as reports
+from common.log import LOG
+from common.tasks.masked import (
     MaskedErrors,
     MaskedModel,
     MaskedTask,
@@ -12,9 +18,9 @@ from common.pretrain_engine import (
     Masking,
     limb_name,
 )
-from common.run_folder import RunFolder
-from common.training import GradientSteps, Schedule, Training, freeze
-from common.windows import WindowRule
+from common.training import models, runtime
+from common.training.loop import GradientSteps, Schedule, Training, freeze
+from common.training.run_folder import RunFolder
 
 SCRIPT = "pretrainer.py"
 TEST_MASK_SEED = 0
@@ -36,7 +42,7 @@ def main() -> None:
     rule = WindowRule(args.frames, args.t_downsample)
     folder = RunFolder(run, **options.run_folder(args))
     if not (args.train or args.reload or args.MAEreload):
-        runtime.LOG.info("note: no --MAEreload, so a model with random weights is evaluated")
+        LOG.info("note: no --MAEreload, so a model with random weights is evaluated")
     frozen = freeze(modules["pretrain"], args.frozen_parts) if args.train and args.frozen else []
     model = MaskedModel(modules, run, compiled=args.compile)
     test = None
@@ -77,7 +83,7 @@ def main() -> None:
         if args.vis and run.is_main and masks.task != "pretrain":
             viz.draw_completions(folder.path / "completions.png", test, model)
         for line in reports.masked_lines(rows):
-            runtime.LOG.info(line)
+            LOG.info(line)
     folder.write_results()
 
 
@@ -99,4 +105,4 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    runtime.run_script(main)
+    run_script(main)

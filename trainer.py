@@ -4,8 +4,15 @@ from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 
-from common import h36m, models, options, reports, runtime, viz
-from common.lifting_engine import (
+from common.cli import flags as options
+from common.cli.entry import run_script
+from common.data import h36m
+from common.data.pose_store import PoseStore
+from common.data.windows import WindowRule
+from common.evaluation import pictures as viz
+from common.evaluation import tables as reports
+from common.log import LOG
+from common.tasks.lifting import (
     HUMAN36M,
     Benchmark,
     Lifting,
@@ -13,10 +20,9 @@ from common.lifting_engine import (
     LiftingTask,
     LiftingTest,
 )
-from common.pose_store import PoseStore
-from common.run_folder import RunFolder
-from common.training import GradientSteps, Schedule, Training, freeze
-from common.windows import WindowRule
+from common.training import models, runtime
+from common.training.loop import GradientSteps, Schedule, Training, freeze
+from common.training.run_folder import RunFolder
 
 SCRIPT = "trainer.py"
 
@@ -54,7 +60,7 @@ def lift(
     modules = models.build_lifter(options.model_size(args), **options.lifter(args))
     folder = RunFolder(run, **options.run_folder(args))
     if not (args.train or args.reload):
-        runtime.LOG.info("note: no --reload, so a lifter with random weights is evaluated")
+        LOG.info("note: no --reload, so a lifter with random weights is evaluated")
     frozen = freeze(modules["no_refine"], args.frozen_parts) if args.train and args.frozen else []
     lifting = Lifting(modules, run, compiled=args.compile)
     test = None
@@ -92,9 +98,9 @@ def lift(
         if closing is not None:
             lines[-1:] = closing(scores, test.store, folder) or lines[-1:]
         for line in lines:
-            runtime.LOG.info(line)
+            LOG.info(line)
     folder.write_results()
 
 
 if __name__ == "__main__":
-    runtime.run_script(main)
+    run_script(main)

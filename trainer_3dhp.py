@@ -1,11 +1,16 @@
 """Train, resume and evaluate a lifter on MPI-INF-3DHP."""
 
-from common import mpi_inf_3dhp, official_3dhp, options, runtime
-from common.lifting_engine import MPI_INF_3DHP, LiftingScores
-from common.pose_store import PoseStore
-from common.preparation import optional
-from common.run_folder import RunFolder
-from common.windows import WindowRule
+from common.cli import flags as options
+from common.cli.entry import run_script
+from common.data import mpi_inf_3dhp
+from common.data.pose_store import PoseStore
+from common.data.windows import WindowRule
+from common.evaluation import official_3dhp
+from common.log import LOG
+from common.optional import optional
+from common.tasks.lifting import MPI_INF_3DHP, LiftingScores
+from common.training import runtime
+from common.training.run_folder import RunFolder
 from trainer import lift
 
 SCRIPT = "trainer_3dhp.py"
@@ -20,7 +25,7 @@ def main() -> None:
     stores = mpi_inf_3dhp.load_stores(**options.mpi_inf_3dhp_data(args, beside_h36m=False))
     rule = WindowRule(args.frames, mpi_inf_3dhp.FRAME_STEP)
     if args.t_downsample != rule.frame_step:
-        runtime.LOG.info("note: -tds has no effect, windows of MPI-INF-3DHP have frame step 1")
+        LOG.info("note: -tds has no effect, windows of MPI-INF-3DHP have frame step 1")
 
     def closing(scores: LiftingScores, store: PoseStore, folder: RunFolder) -> list[str]:
         if args.save_predictions and run.is_main:
@@ -35,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    runtime.run_script(main)
+    run_script(main)

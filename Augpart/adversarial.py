@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.metrics import joint_errors
+from common.evaluation.metrics import joint_errors
 
 POOL_SIZE = 4096
 # Weights of joint errors, and the joints whose errors are averaged before they are compared.

@@ -21,14 +21,14 @@ from Augpart.adversarial import (
 )
 from Augpart.augment import in_view
 from Augpart.bones import bone_lengths, bones_of, with_bone_lengths
-from Augpart.critics import BoneCritic, ScreenCritic
+from Augpart.discriminators import BoneCritic, ScreenCritic
 from Augpart.pose_generator import GeneratedPoses, GeneratorNoise, PoseGenerator
-from common.camera import project
+from common.data.camera import project
+from common.data.pose_ops import at_its_position, centre_on_root, with_zero_root
+from common.data.pose_store import PoseStore
 from common.errors import UserError
-from common.metrics import mpjpe
-from common.pose_ops import at_its_position, centre_on_root, with_zero_root
-from common.pose_store import PoseStore
-from common.training import Schedule
+from common.evaluation.metrics import mpjpe
+from common.training.loop import Schedule
 
 SCREEN_WEIGHT, BONE_WEIGHT, RANGE_WEIGHT = 1.0, 6.0, 3.0
 MAX_GRADIENT_NORM = 1.0

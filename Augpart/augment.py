@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from Augpart.pose_generator import GeneratorNoise, PoseGenerator
-from common.camera import project
-from common.checkpoint import fill, load_torch, state_dict_of
+from common.data.camera import project
+from common.data.pose_ops import centre_on_root
 from common.errors import UserError
-from common.pose_ops import centre_on_root
-from common.runtime import LOG
+from common.log import LOG
+from common.training.checkpoint import fill, load_torch, state_dict_of
 
 FILE_PATTERN = "*.pth.tar"
 SCREEN_LIMIT = 1.0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.skeleton import SKELETONS
+from common.data.skeleton import SKELETONS
 
 NUM_JOINTS = 16
 PARENTS = SKELETONS[NUM_JOINTS].parents[1:]

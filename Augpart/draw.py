@@ -7,9 +7,9 @@ from torch import Tensor
 
 from Augpart.bones import NUM_JOINTS
 from Augpart.pose_generator import GeneratedPoses
-from common.camera import project
-from common.drawing import draw_skeleton, new_figure, same_limits, save
-from common.skeleton import SKELETONS
+from common.data.camera import project
+from common.data.skeleton import SKELETONS
+from common.evaluation.drawing import draw_skeleton, new_figure, same_limits, save
 
 PANEL_INCHES = 2.4
 

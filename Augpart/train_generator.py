@@ -29,11 +29,19 @@ from Augpart.pose_generator import (  # noqa: E402
     GeneratorNoise,
     PoseGenerator,
 )
-from common import checkpoint, h36m, models, options, runtime  # noqa: E402
+from common.cli import flags as options  # noqa: E402
+from common.cli.entry import run_script  # noqa: E402
+from common.data import h36m  # noqa: E402
+from common.data.skeleton import SKELETONS  # noqa: E402
 from common.errors import UserError  # noqa: E402
-from common.run_folder import RESUME_FILE, RunFolder  # noqa: E402
-from common.skeleton import SKELETONS  # noqa: E402
-from common.training import Training  # noqa: E402
+from common.log import LOG  # noqa: E402
+from common.training import (
+    checkpoint,  # noqa: E402
+    models,  # noqa: E402
+    runtime,  # noqa: E402
+)
+from common.training.loop import Training  # noqa: E402
+from common.training.run_folder import RESUME_FILE, RunFolder  # noqa: E402
 
 SCRIPT = "Augpart/train_generator.py"
 FREE_ON_RESUME = frozenset("command resume gpu lifter output vis".split())
@@ -60,7 +68,7 @@ def main() -> None:
         train=True,
         resume=args.resume,
     )
-    runtime.LOG.info("%d poses, %d more leave their image and are left out", len(poses), left_out)
+    LOG.info("%d poses, %d more leave their image and are left out", len(poses), left_out)
     schedule = LinearSchedule(
         epochs=args.nepoch,
         batch_size=args.batchSize,
@@ -86,21 +94,21 @@ def main() -> None:
 
     def after_epoch(epoch: int, measures: dict[str, float]) -> None:
         for collapse in collapses(measures):
-            runtime.LOG.warning("collapse? epoch %d: %s", epoch, collapse)
+            LOG.warning("collapse? epoch %d: %s", epoch, collapse)
         if epoch == args.nepoch or (epoch >= args.save_from and epoch % args.save_every == 0):
             save_generator(folder.path, generator, epoch, args)
 
     training = Training(task, steps, run, schedule, folder, keep="never", after_epoch=after_epoch)
     folder.results["history"] = training.run(resume=args.resume)
     folder.results["bones"] = bones = changes_by_bone(steps)
-    runtime.LOG.info("%-15s %12s %16s", "bone to", "turn degrees", "length changed %")
+    LOG.info("%-15s %12s %16s", "bone to", "turn degrees", "length changed %")
     for name, (turn, change) in bones.items():
-        runtime.LOG.info("%-15s %12.1f %16.1f", name, turn, change)
+        LOG.info("%-15s %12.1f %16.1f", name, turn, change)
     if args.vis:
         draw(folder.path / "generator.png", steps)
     folder.write_results()
     names = ", ".join(path.name for path in sorted(folder.path.glob(FILE_PATTERN)))
-    runtime.LOG.info("generators in %s: %s", folder.path, names)
+    LOG.info("generators in %s: %s", folder.path, names)
 
 
 def parse() -> Namespace:
@@ -199,4 +207,4 @@ def draw(path: Path, steps: AdversarialSteps) -> None:
 
 
 if __name__ == "__main__":
-    runtime.run_script(main)
+    run_script(main)

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from common import mpi_inf_3dhp
-from common.drawing import draw_skeleton, new_figure, same_limits, save
+from common.cli.entry import run_script
+from common.cli.flags import TEST_SUBJECTS, TRAIN_SUBJECTS, Parser
+from common.data import mpi_inf_3dhp
+from common.data.h36m import CameraView, load_cameras
+from common.data.npz import float_tensor, load_npz, numeric_shape
+from common.data.skeleton import H36M_32_TO_17, SKELETONS
 from common.errors import UserError
-from common.h36m import CameraView, load_cameras
-from common.options import TEST_SUBJECTS, TRAIN_SUBJECTS, Parser
-from common.runtime import LOG, run_script
-from common.safe_npz import float_tensor, load_npz, numeric_shape
-from common.skeleton import H36M_32_TO_17, SKELETONS
+from common.evaluation.drawing import draw_skeleton, new_figure, same_limits, save
+from common.log import LOG
 
 LARGEST_EXTENT = 20.0  # metres that a person may cover in a plausible sequence
 MUCH_OUTSIDE = 0.05  # share of joints outside the image that is worth a word

@@ -19,14 +19,17 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from common import preparation
-from common.data_files import dictionary_file, output_paths, whole_file
+from common.cli.entry import run_script
+from common.cli.flags import at_least, positive
+from common.data.h36m import CAMERA_FILE, PACKAGED_CAMERAS
+from common.data.npz import numeric_shape
+from common.data.npz_writer import dictionary_file
+from common.data.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
 from common.errors import UserError, listing
-from common.h36m import CAMERA_FILE, PACKAGED_CAMERAS
-from common.options import at_least, positive
-from common.runtime import LOG, run_script
-from common.safe_npz import numeric_shape
-from common.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
+from common.files import whole_file
+from common.log import LOG
+from dataset import preparation
+from dataset.preparation import output_paths
 
 LARGEST_BODY_METRES = 20
 NAME = re.compile(r"(?P<subject>[^_,]+)_(?P<action>.+?)(?P<camera>_cam\d+)?")

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from common import preparation
-from common.data_files import dictionary_file, output_paths
+from common.cli.entry import run_script
+from common.data.mpi_inf_3dhp import TEST_FILE, TRAIN_FILE
+from common.data.npz_writer import dictionary_file
 from common.errors import UserError
-from common.mpi_inf_3dhp import TEST_FILE, TRAIN_FILE
-from common.runtime import LOG, run_script
+from common.log import LOG
+from common.optional import optional
+from dataset import preparation
+from dataset.preparation import output_paths
 
 SCRIPT = "prepare_3dhp.py"
 # Subject and sequence -> the frames that are annotated well, from the first, and frames a second.
@@ -71,7 +74,7 @@ def main() -> None:
             f"{TEST_FOLDER}/TS1/annot_data.mat and so on"
         )
     parts = [
-        (preparation.optional(module, needed_by=SCRIPT), write, files, name)
+        (optional(module, needed_by=SCRIPT), write, files, name)
         for module, write, files, name in (
             ("scipy.io", write_training, training, TRAIN_FILE),
             ("h5py", write_test, test, TEST_FILE),

@@ -23,17 +23,20 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from common import preparation
-from common.amass import FILE
-from common.camera import camera_to_world, rotate
-from common.data_files import dictionary_file, output_paths
+from common.cli.entry import run_script
+from common.cli.flags import TRAIN_SUBJECTS, at_least
+from common.data.amass import FILE
+from common.data.camera import camera_to_world, rotate
+from common.data.h36m import CameraView, load_cameras
+from common.data.npz import load_npz
+from common.data.npz_writer import dictionary_file
+from common.data.pose_ops import centre_on_root
+from common.data.skeleton import JOINT_ABSENT_FROM_16
 from common.errors import UserError, listing
-from common.h36m import CameraView, load_cameras
-from common.options import TRAIN_SUBJECTS, at_least
-from common.pose_ops import centre_on_root
-from common.runtime import LOG, run_script
-from common.safe_npz import load_npz
-from common.skeleton import JOINT_ABSENT_FROM_16
+from common.log import LOG
+from common.optional import optional
+from dataset import preparation
+from dataset.preparation import output_paths
 
 SCRIPT = "prepare_amass.py"
 FRAME_RATE = 25
@@ -60,7 +63,7 @@ MODEL_AXES = {
 def main() -> None:
     """The preparation that the command line asks for."""
     args = parse_arguments()
-    lbs = preparation.optional("smplx.lbs", needed_by=SCRIPT)
+    lbs = optional("smplx.lbs", needed_by=SCRIPT)
     files = find_files(args.input)
     bodies = Bodies.read(lbs, args.body_model, args.regressor)
     (path,) = output_paths(args.output, [FILE], force=args.force)

@@ -18,13 +18,16 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from common import preparation
-from common.camera import denormalise_screen
-from common.data_files import dictionary_file, output_paths
+from common.cli.entry import run_script
+from common.data.camera import denormalise_screen
+from common.data.h36m import CameraView, load_cameras
+from common.data.npz_writer import dictionary_file
+from common.data.skeleton import H36M_32_TO_17
 from common.errors import UserError
-from common.h36m import CameraView, load_cameras
-from common.runtime import LOG, run_script
-from common.skeleton import H36M_32_TO_17
+from common.log import LOG
+from common.optional import optional
+from dataset import preparation
+from dataset.preparation import output_paths
 
 SCRIPT = "prepare_h36m.py"
 SUBJECTS = ("S1", "S5", "S6", "S7", "S8", "S9", "S11")
@@ -36,7 +39,7 @@ CORRUPT_VIDEO = ("S11", "Directions")  # so no keypoints are detected in it
 def main() -> None:
     """The preparation that the command line asks for."""
     args = parse_arguments()
-    cdflib = preparation.optional("cdflib", needed_by=SCRIPT)
+    cdflib = optional("cdflib", needed_by=SCRIPT)
     sequences = find_sequences(args.input)
     path_3d, path_2d = output_paths(
         args.output, ("data_3d_h36m.npz", "data_2d_h36m_gt.npz"), force=args.force

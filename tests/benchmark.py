@@ -37,15 +37,16 @@ sys.path.insert(0, str(ROOT))
 
 from Augpart.augment import PoseAugmenter, in_view  # noqa: E402  (the path is set just above)
 from Augpart.pose_generator import GeneratorNoise, PoseGenerator  # noqa: E402
-from common import h36m, runtime  # noqa: E402
-from common.camera import project  # noqa: E402
-from common.lifting_engine import Lifting, score  # noqa: E402
-from common.metrics import mpjpe  # noqa: E402
-from common.options import TEST_SUBJECTS, TRAIN_SUBJECTS  # noqa: E402
-from common.pose_ops import at_its_position, mirror_pose, with_zero_root  # noqa: E402
-from common.pose_store import PoseStore, WindowedPoses  # noqa: E402
-from common.pretrain_engine import MaskedModel, MaskedTask, Masking  # noqa: E402
-from common.windows import WindowIndex, WindowRule  # noqa: E402
+from common.cli.flags import TEST_SUBJECTS, TRAIN_SUBJECTS  # noqa: E402
+from common.data import h36m  # noqa: E402
+from common.data.camera import project  # noqa: E402
+from common.data.pose_ops import at_its_position, mirror_pose, with_zero_root  # noqa: E402
+from common.data.pose_store import PoseStore, WindowedPoses  # noqa: E402
+from common.data.windows import WindowIndex, WindowRule  # noqa: E402
+from common.evaluation.metrics import mpjpe  # noqa: E402
+from common.tasks.lifting import Lifting, score  # noqa: E402
+from common.tasks.masked import MaskedModel, MaskedTask, Masking  # noqa: E402
+from common.training import runtime  # noqa: E402
 from model.encoders import STRIDES_BY_FRAMES  # noqa: E402
 from model.lifter import PoseLifter  # noqa: E402
 from model.masked_pose import MaskedPoseModel  # noqa: E402

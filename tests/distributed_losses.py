@@ -11,11 +11,14 @@ from pathlib import Path
 from conftest import SAMPLE, filled, without_dropout
 from torch import nn
 
-from common import h36m, options, runtime
-from common.lifting_engine import Lifting, LiftingTask
-from common.run_folder import RunFolder
-from common.training import GradientSteps, Schedule, Training
-from common.windows import WindowRule
+from common.cli import flags as options
+from common.cli.entry import run_script
+from common.data import h36m
+from common.data.windows import WindowRule
+from common.tasks.lifting import Lifting, LiftingTask
+from common.training import runtime
+from common.training.loop import GradientSteps, Schedule, Training
+from common.training.run_folder import RunFolder
 from model.layers import TokenBatchNorm
 from model.lifter import PoseLifter
 
@@ -38,4 +41,4 @@ def main() -> None:
         Path("losses.json").write_text(json.dumps([record["loss"] for record in history]))
 
 
-runtime.run_script(main)
+run_script(main)

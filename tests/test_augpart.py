@@ -10,12 +10,13 @@ import torch
 from conftest import GOLDEN, Calls, filled, golden
 from torch import nn
 
-from Augpart import adversarial, augment, bones, critics
+from Augpart import adversarial, augment, bones
+from Augpart import discriminators as critics
 from Augpart.draw import draw_stages
 from Augpart.pose_generator import GeneratorNoise, PoseGenerator
-from common.camera import project
+from common.data.camera import project
+from common.data.skeleton import SKELETONS
 from common.errors import UserError
-from common.skeleton import SKELETONS
 
 CONTRACT = json.loads((GOLDEN / "state_dict_contract.json").read_text())["generator/joints=16"]
 WANT = golden("generator_forward.npz", "")

@@ -7,11 +7,11 @@ import pytest
 import torch
 from conftest import SAMPLE
 
-from common import amass, h36m, pose_ops
+from common.data import amass, h36m, pose_ops
+from common.data.npz import load_npz
+from common.data.pose_store import WindowedPoses
+from common.data.windows import WindowIndex, WindowRule
 from common.errors import UserError
-from common.pose_store import WindowedPoses
-from common.safe_npz import load_npz
-from common.windows import WindowIndex, WindowRule
 
 OFFSETS = torch.tensor([0, 5, 6, 20])
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from conftest import GOLDEN, SAMPLE
 
-from common import camera, h36m, metrics, pose_ops
-from common.skeleton import SKELETONS
+from common.data import camera, h36m, pose_ops
+from common.data.skeleton import SKELETONS
+from common.evaluation import metrics
 
 
 @pytest.fixture(scope="module")

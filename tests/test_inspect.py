@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import SAMPLE
 
-from common.safe_npz import load_npz
+from common.data.npz import load_npz
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 import torch
 from conftest import GOLDEN, filled, golden, without_dropout
 
-from common import masking
-from common.metrics import mpjpe
-from common.pose_ops import mirror_mask
-from common.skeleton import SKELETONS
+from common.data.pose_ops import mirror_mask
+from common.data.skeleton import SKELETONS
+from common.evaluation.metrics import mpjpe
+from common.tasks import masking
 from model.masked_pose import MaskedPoseModel
 
 CONTRACT = json.loads((GOLDEN / "state_dict_contract.json").read_text())

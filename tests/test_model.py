@@ -8,7 +8,7 @@ import torch
 from conftest import GOLDEN, filled, golden, without_dropout
 from torch.nn import functional as F
 
-from common.metrics import mpjpe
+from common.evaluation.metrics import mpjpe
 from model.encoders import STRIDES_BY_FRAMES
 from model.layers import Dropout, LayerNorm, MultiHeadAttention, StridedConv
 from model.lifter import PoseLifter, PoseRefiner

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common import options
+from common.cli import flags as options
 from common.errors import UserError
 
 INFINITE = float("inf")

@@ -23,11 +23,13 @@ from cdflib import cdfwrite
 from conftest import ROOT, SAMPLE, TINY, Calls
 from scipy.spatial.transform import Rotation
 
-from common import camera, data_files, preparation
+from common.data import camera
+from common.data import npz_writer as data_files
+from common.data.h36m import H36MFiles, load_cameras
+from common.data.npz import load_npz
+from common.data.skeleton import H36M_32_TO_17
 from common.errors import UserError
-from common.h36m import H36MFiles, load_cameras
-from common.safe_npz import load_npz
-from common.skeleton import H36M_32_TO_17
+from dataset import preparation
 
 sys.path.append(str(ROOT / "dataset"))
 h36m, mpi_inf_3dhp, amass, custom = map(

@@ -20,12 +20,12 @@ from conftest import (
     straight_and_resumed,
 )
 
-from common import h36m
-from common.pose_ops import with_zero_root
-from common.pose_store import WindowedPoses
-from common.pretrain_engine import MaskedModel, MaskedTask, Masking, make_batch
-from common.runtime import Runtime
-from common.windows import WindowIndex, WindowRule
+from common.data import h36m
+from common.data.pose_ops import with_zero_root
+from common.data.pose_store import WindowedPoses
+from common.data.windows import WindowIndex, WindowRule
+from common.tasks.masked import MaskedModel, MaskedTask, Masking, make_batch
+from common.training.runtime import Runtime
 from model.masked_pose import MaskedPoseModel
 
 ROWS = [name for name in EXPECTED if name.startswith("comp")]

@@ -15,8 +15,10 @@ import torch
 from conftest import GOLDEN, ROOT, SAMPLE, Calls, filled
 from torch import nn
 
-from common import checkpoint, safe_npz
+from common.data import npz as safe_npz
 from common.errors import UserError
+from common.files import write_atomically
+from common.training import checkpoint
 from model.lifter import PoseLifter
 
 
@@ -266,27 +268,27 @@ def test_a_hostile_checkpoint_runs_nothing(tmp_path):
 
 def test_a_full_disk_leaves_the_previous_file(tmp_path, monkeypatch):
     path = tmp_path / "resume.pth"
-    checkpoint.write_atomically(path, b"before")
+    write_atomically(path, b"before")
 
     def no_space(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(UserError, match="the disk is full; the file that was there is intact"):
-        checkpoint.write_atomically(path, b"after")
+        write_atomically(path, b"after")
     assert path.read_bytes() == b"before"
     assert os.listdir(tmp_path) == ["resume.pth"]
 
 
 def test_a_write_that_dies_half_way_leaves_the_previous_file(tmp_path):
     path = tmp_path / "file"
-    checkpoint.write_atomically(path, b"before" * 1000)
+    write_atomically(path, b"before" * 1000)
     # A process limited to files of 4096 bytes: the kernel refuses the rest, as on a full disk.
     code = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "from pathlib import Path; from common import checkpoint\n"
-        f"checkpoint.write_atomically(Path({str(path)!r}), bytes(100_000))\n"
+        "from pathlib import Path; from common.files import write_atomically\n"
+        f"write_atomically(Path({str(path)!r}), bytes(100_000))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "cannot write" in done.stderr and "is intact" in done.stderr

@@ -21,8 +21,8 @@ from Augpart.adversarial_training import collapses, single_poses
 from Augpart.augment import in_view, load_generator
 from Augpart.bones import bone_lengths, bones_of
 from Augpart.pose_generator import GeneratorNoise, PoseGenerator
-from common import h36m
-from common.camera import project
+from common.data import h36m
+from common.data.camera import project
 
 SCRIPT = "Augpart/train_generator.py"
 WORDS = f"--root_path {SAMPLE} --subjects_train S7,S8 --gpu 0 --nepoch 4 -b 64 --downsample 8 "

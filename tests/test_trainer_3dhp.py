@@ -20,12 +20,12 @@ from conftest import (
 )
 from scipy.io import loadmat
 
-from common import mpi_inf_3dhp
+from common.data import mpi_inf_3dhp
+from common.data.npz import load_npz
 from common.errors import UserError
-from common.lifting_engine import MPI_INF_3DHP, error_table, score
-from common.metrics import correct_joints, joint_errors
-from common.official_3dhp import evaluate
-from common.safe_npz import load_npz
+from common.evaluation.metrics import correct_joints, joint_errors
+from common.evaluation.official_3dhp import evaluate
+from common.tasks.lifting import MPI_INF_3DHP, error_table, score
 from model.lifter import PoseLifter
 
 TINY = (

@@ -1,17 +1,12 @@
 """What a run runs on: devices, processes, seeds, precision, signals, logging."""
 
 import ctypes
-import logging
 import os
 import random
 import shutil
-import signal
-import sys
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -19,16 +14,11 @@ import torch
 from torch import Tensor, distributed, nn
 
 from common.errors import UserError
+from common.log import LOG
+from common.training.random_state import random_state, set_random_state
 
-LOG = logging.getLogger("mpm")
 # On a CPU evaluation goes through about so many frames at a time: the activations stay in cache.
 CPU_FRAMES_A_PASS = 4096
-EXIT_MISTAKE = 2
-EXIT_INTERRUPTED = 130
-
-
-class Interrupted(Exception):
-    """A signal ended the run after its state was saved; the message says how to go on."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +141,7 @@ class Runtime:
 
     def random_states(self) -> list[dict[str, Any]]:
         """The state of every random source of every process, in a form that a file can hold."""
-        mine = _random_state()
+        mine = random_state()
         mine["generators"] = [generator.get_state() for generator in self.generators]
         if self.world_size == 1:
             return [mine]
@@ -170,7 +160,7 @@ class Runtime:
                 f"the interrupted run had {len(states)} processes, this one has {self.world_size}"
             )
         mine = states[self.rank]
-        _set_random_state(mine)
+        set_random_state(mine)
         for generator, state in zip(self.generators, mine["generators"], strict=True):
             generator.set_state(state)
 
@@ -247,72 +237,3 @@ def _tell_slow_precision(precision: str) -> None:
 
 def _has_compiler() -> bool:
     return any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "g++", "clang++"))
-
-
-def _random_state() -> dict[str, Any]:
-    kind, keys, *rest = np.random.get_state()
-    state: dict[str, Any] = {
-        "torch": torch.get_rng_state(),
-        "python": random.getstate(),
-        "numpy": [str(kind), torch.from_numpy(np.array(keys, dtype=np.int64)), *rest],
-    }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
-
-
-def _set_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["torch"])
-    random.setstate(state["python"])
-    kind, keys, *rest = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    if torch.cuda.is_available() and len(state.get("cuda", [])) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
-
-
-class StopSignals:
-    """Notes SIGINT and SIGTERM instead of dying of them; a second one acts at once."""
-
-    def __init__(self) -> None:
-        self.received = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> "StopSignals":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = True
-
-
-def run_script(main: Callable[[], None]) -> None:
-    """Run an entry script: a user's mistake is one line and exit code 2, a bug a traceback."""
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
-    LOG.handlers = [logging.StreamHandler(sys.stdout)]
-    LOG.propagate = False
-    LOG.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.CRITICAL)
-    try:
-        main()
-    except UserError as error:
-        _exit(EXIT_MISTAKE, f"error: {error}")
-    except Interrupted as stopped:
-        _exit(EXIT_INTERRUPTED, str(stopped))
-    except KeyboardInterrupt:
-        _exit(EXIT_INTERRUPTED, "interrupted")
-    finally:
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.destroy_process_group()
-
-
-def _exit(code: int, message: str) -> None:
-    if os.environ.get("RANK", "0") == "0":
-        print(message, file=sys.stderr)
-    sys.exit(code)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from common.skeleton import JOINT_ABSENT_FROM_16
+from common.data.skeleton import JOINT_ABSENT_FROM_16
 
 # Joint numbers of the 17-joint skeleton (SPEC section 1). Numbers decide; sides are the skeleton's.
 LIMBS_3D: dict[int, tuple[int, ...]] = {

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.checkpoint import write_atomically
-from common.lifting_engine import MPI_INF_3DHP, LiftingScores
-from common.metrics import correct_joints, joint_errors
-from common.mpi_inf_3dhp import HEAD_TOP, to_17_joints
-from common.pose_store import PoseStore
-from common.preparation import optional
-from common.reports import last_line, table_lines
+from common.data.mpi_inf_3dhp import HEAD_TOP, to_17_joints
+from common.data.pose_store import PoseStore
+from common.evaluation.metrics import correct_joints, joint_errors
+from common.evaluation.tables import last_line, table_lines
+from common.files import write_atomically
+from common.optional import optional
+from common.tasks.lifting import MPI_INF_3DHP, LiftingScores
 
 # Joints of the data set's own order; the neck (1) is not among our 16.
 GROUPS = {

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from common import checkpoint
 from common.errors import UserError
-from common.run_folder import RunFolder
-from common.runtime import LOG, Interrupted, Runtime, StopSignals
+from common.log import LOG
+from common.training import checkpoint
+from common.training.run_folder import RunFolder
+from common.training.runtime import Runtime
+from common.training.signals import Interrupted, StopSignals
 
 RESUME_FORMAT = 1
 # On a GPU the host looks at losses and signals every so many steps, not to wait for each step.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from common import masking
-from common.metrics import joint_errors, mpjpe
-from common.pose_ops import at_its_position, mirror_mask, mirror_pose, with_zero_root
-from common.pose_store import Chosen, WindowedPoses
-from common.runtime import Runtime
-from common.skeleton import SKELETONS
+from common.data.pose_ops import at_its_position, mirror_mask, mirror_pose, with_zero_root
+from common.data.pose_store import Chosen, WindowedPoses
+from common.data.skeleton import SKELETONS
+from common.evaluation.metrics import joint_errors, mpjpe
+from common.tasks import masking
+from common.training.runtime import Runtime
 
 # Weights of recovered 2D, recovered 3D and lifted 3D in the loss of each task (SPEC section 6).
 LOSS_WEIGHTS: dict[str, tuple[float, float, float]] = {

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from common.camera import back_project
-from common.metrics import correct_joints, joint_errors, mpjpe, p_mpjpe, velocity_errors
-from common.pose_ops import predict_with_flip, with_zero_root
-from common.pose_store import PoseStore, SequenceName, WindowedPoses
-from common.runtime import Runtime
-from common.windows import WindowIndex, WindowRule, Windows
+from common.data.camera import back_project
+from common.data.pose_ops import predict_with_flip, with_zero_root
+from common.data.pose_store import PoseStore, SequenceName, WindowedPoses
+from common.data.windows import WindowIndex, WindowRule, Windows
+from common.evaluation.metrics import correct_joints, joint_errors, mpjpe, p_mpjpe, velocity_errors
+from common.training.runtime import Runtime
 
 
 class Lifting:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.drawing import draw_skeleton, new_figure, same_limits, save
-from common.lifting_engine import LiftingScores
-from common.pose_store import PoseStore
-from common.pretrain_engine import MaskedModel, MaskedTest
-from common.skeleton import SKELETONS
+from common.data.pose_store import PoseStore
+from common.data.skeleton import SKELETONS
+from common.evaluation.drawing import draw_skeleton, new_figure, same_limits, save
+from common.tasks.lifting import LiftingScores
+from common.tasks.masked import MaskedModel, MaskedTest
 
 TRUE_COLOUR, PREDICTED_COLOUR, VISIBLE_COLOUR = "0.55", "tab:red", "tab:blue"
 

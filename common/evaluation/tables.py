@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from common.checkpoint import write_atomically
-from common.lifting_engine import Benchmark, ErrorRow, ErrorTable, LiftingScores
-from common.pose_store import PoseStore
-from common.pretrain_engine import MaskedErrors
-from common.skeleton import SKELETONS
+from common.data.pose_store import PoseStore
+from common.data.skeleton import SKELETONS
+from common.files import write_atomically
+from common.tasks.lifting import Benchmark, ErrorRow, ErrorTable, LiftingScores
+from common.tasks.masked import MaskedErrors
 
 # Title, and the last line that scripts in the field parse (SPEC section 7).
 TITLES = {

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from common import checkpoint
-from common.runtime import LOG
+from common.log import LOG
+from common.training import checkpoint
 from model.lifter import PoseLifter, PoseRefiner
 from model.masked_pose import MaskedPoseModel
 

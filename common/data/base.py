@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from common import amass, h36m, mpi_inf_3dhp
+from common.data import amass, h36m, mpi_inf_3dhp
+from common.data.pose_store import PoseStore, WindowedPoses
+from common.data.windows import WindowRule
 from common.errors import UserError
-from common.pose_store import PoseStore, WindowedPoses
-from common.runtime import LOG
-from common.windows import WindowRule
+from common.log import LOG
 
 Stores = dict[str, PoseStore]
 LOADERS: dict[str, Callable[..., tuple[PoseStore | None, PoseStore | None]]] = {

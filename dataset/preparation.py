@@ -1,44 +1,23 @@
 """What the preparation scripts of `dataset/` share: options, optional libraries, reports."""
 
-import importlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
+from common.cli.flags import Parser
+from common.data.h36m import PACKAGED_CAMERAS
+from common.data.npz import load_npz
+from common.data.skeleton import SKELETONS
 from common.errors import UserError
-from common.h36m import PACKAGED_CAMERAS
-from common.options import Parser
-from common.runtime import LOG
-from common.safe_npz import load_npz
-from common.skeleton import SKELETONS
+from common.log import LOG
 
 DATA_FOLDER = PACKAGED_CAMERAS.parent
-# Module -> package to install: for preparing data, and for .mat files of predictions (SciPy).
-OPTIONAL = {"cdflib": "cdflib", "scipy.io": "scipy", "h5py": "h5py", "smplx.lbs": "smplx"}
 SMALLEST_BODY_MM = 100
 
 Item = TypeVar("Item")
-
-
-def optional(module: str, *, needed_by: str) -> ModuleType:
-    """Import a module of an optional library.
-
-    Args:
-        module: one of `OPTIONAL`.
-        needed_by: name of the script, for the message.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        package = OPTIONAL[module]
-        raise UserError(f"{needed_by} needs {package}: pip install {package}") from None
 
 
 def new_parser(
@@ -146,3 +125,25 @@ def tell_written(path: Path, **counts: int) -> None:
     size = path.stat().st_size
     size_text = f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
     LOG.info("wrote %s: %s, %s", path, ", ".join(parts), size_text)
+
+
+def output_paths(folder: Path, names: Iterable[str], *, force: bool) -> list[Path]:
+    """The files that a script will write; makes their folder.
+
+    Args:
+        folder: the output folder.
+        names: file names.
+        force: whether files that are there may be replaced.
+
+    Raises:
+        UserError: a file is there already, or the folder cannot be made.
+    """
+    paths = [folder / name for name in names]
+    present = [str(path) for path in paths if path.exists()]
+    if present and not force:
+        raise UserError(f"{', '.join(present)}: there already; --force replaces what is there")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
+    return paths

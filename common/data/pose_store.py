@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.data.pose_ops import mirror_camera, mirror_pose
+from common.data.windows import WindowIndex, WindowRule, Windows
 from common.errors import UserError
-from common.pose_ops import mirror_camera, mirror_pose
-from common.windows import WindowIndex, WindowRule, Windows
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.camera import normalise_screen
+from common.data.camera import normalise_screen
+from common.data.npz import float_tensor, load_dictionary, pose_array
+from common.data.pose_ops import relative_to_root
+from common.data.pose_store import PoseStore, SequenceName, Source, build_store
 from common.errors import UserError
-from common.pose_ops import relative_to_root
-from common.pose_store import PoseStore, SequenceName, Source, build_store
-from common.runtime import LOG
-from common.safe_npz import float_tensor, load_dictionary, pose_array
+from common.log import LOG
 
 TRAIN_FILE, TEST_FILE = "data_train_3dhp.npz", "data_test_3dhp.npz"
 FRAME_STEP = 1  # inside its windows, whatever -tds says

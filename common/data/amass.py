@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
+from common.data.npz import float_tensor, load_dictionary, pose_array
+from common.data.pose_ops import with_zero_root
+from common.data.pose_store import PoseStore, SequenceName, Source, build_store
 from common.errors import UserError
-from common.pose_ops import with_zero_root
-from common.pose_store import PoseStore, SequenceName, Source, build_store
-from common.safe_npz import float_tensor, load_dictionary, pose_array
 
 FILE = "amass.npz"
 FRAME_STEP = 1  # inside its windows, whatever -tds says

@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from common.skeleton import SKELETONS
+from common.data.skeleton import SKELETONS
 
 MIRRORED_CAMERA_ENTRIES = (2, 7)  # principal point x, first tangential coefficient
 

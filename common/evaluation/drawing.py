@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from common.checkpoint import write_atomically
-from common.skeleton import Skeleton
+from common.data.skeleton import Skeleton
+from common.files import write_atomically
 
 SIDE_COLOURS = {"left": "tab:blue", "right": "tab:orange", "middle": "0.3"}
 

@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.camera import normalise_screen, project, world_to_camera
+from common.data.camera import normalise_screen, project, world_to_camera
+from common.data.npz import float_tensor, load_dictionary, numeric_shape
+from common.data.pose_ops import relative_to_root
+from common.data.pose_store import PoseStore, SequenceName, Source, build_store
+from common.data.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
 from common.errors import UserError
-from common.pose_ops import relative_to_root
-from common.pose_store import PoseStore, SequenceName, Source, build_store
-from common.runtime import LOG
-from common.safe_npz import float_tensor, load_dictionary, numeric_shape
-from common.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
+from common.log import LOG
 
 CAMERA_FILE = "h36m_cameras.json"
-PACKAGED_CAMERAS = Path(__file__).resolve().parent.parent / "dataset" / CAMERA_FILE
+PACKAGED_CAMERAS = Path(__file__).resolve().parents[2] / "dataset" / CAMERA_FILE
 
 
 @dataclass(frozen=True)

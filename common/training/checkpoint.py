@@ -1,4 +1,4 @@
-"""Write files whole or not at all; read and write weights in the released format."""
+"""Read and write weights in the released format, and the state of a run."""
 
 import io
 import os
@@ -10,24 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common.data_files import whole_file
 from common.errors import UserError, listing
+from common.files import write_atomically
 
 WRAPPER_KEYS = ("state_dict", "model_state_dict", "model", "model_pos", "net", "weights", "model_G")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment either the old or the new one is there, whole.
-
-    Args:
-        path: the file; its folder must exist.
-        content: what it will hold.
-
-    Raises:
-        UserError: it cannot be written (a full disk, say); a file of that name is left as it was.
-    """
-    with whole_file(path) as stream:
-        stream.write(content)
 
 
 def save_torch(path: Path, content: Mapping[str, Any]) -> None:

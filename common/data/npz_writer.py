@@ -4,58 +4,20 @@
 takes it item by item and writes the same; `numpy.load` and `common.safe_npz` read it.
 """
 
-import errno
-import os
 import pickle
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 
-from common.errors import UserError
+from common.files import whole_file
 
 PROTOCOL = 3  # from protocol 4 on a pickle is cut into frames, so that parts do not add up to one
 _PLACEHOLDER = 0x5A5A5A5A  # an integer: nothing in a pickle refers back to it
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A stream to a file that gets its name when the block ends well, and not before.
-
-    So at any moment either the old or the new file is there, whole.
-
-    Args:
-        path: the file; its folder must exist.
-
-    Yields:
-        The stream, open for writing.
-
-    Raises:
-        UserError: it cannot be written (a full disk, say; any OSError of the block counts as one);
-            a file of that name is left as it was.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
-        kept = "; the file that was there is intact" if path.exists() else ""
-        raise UserError(f"cannot write {path}: {reason}{kept}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -110,25 +72,3 @@ def _around_the_item_of_an_array() -> tuple[bytes, bytes]:
     whole = pickle.dumps(np.array(_PLACEHOLDER, dtype=object), PROTOCOL)
     before, after = whole.split(_pickle_body(_PLACEHOLDER))
     return before, after
-
-
-def output_paths(folder: Path, names: Iterable[str], *, force: bool) -> list[Path]:
-    """The files that a script will write; makes their folder.
-
-    Args:
-        folder: the output folder.
-        names: file names.
-        force: whether files that are there may be replaced.
-
-    Raises:
-        UserError: a file is there already, or the folder cannot be made.
-    """
-    paths = [folder / name for name in names]
-    present = [str(path) for path in paths if path.exists()]
-    if present and not force:
-        raise UserError(f"{', '.join(present)}: there already; --force replaces what is there")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
-    return paths

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.checkpoint import load_torch, write_atomically
 from common.errors import UserError
-from common.runtime import LOG, Runtime
+from common.files import write_atomically
+from common.log import LOG
+from common.training.checkpoint import load_torch
+from common.training.runtime import Runtime
 
 RESUME_FILE = "resume.pth"
 

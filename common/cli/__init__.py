@@ -1,0 +1,1 @@
+"""The command line: flags, values and the typed records made of them."""

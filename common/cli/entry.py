@@ -1,0 +1,42 @@
+"""How every entry script starts and ends: logging, one line a mistake, exit codes."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+from torch import distributed
+
+from common.errors import UserError
+from common.log import LOG
+from common.training.signals import Interrupted
+
+EXIT_MISTAKE = 2
+EXIT_INTERRUPTED = 130
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run an entry script: a user's mistake is one line and exit code 2, a bug a traceback."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    LOG.handlers = [logging.StreamHandler(sys.stdout)]
+    LOG.propagate = False
+    LOG.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.CRITICAL)
+    try:
+        main()
+    except UserError as error:
+        _exit(EXIT_MISTAKE, f"error: {error}")
+    except Interrupted as stopped:
+        _exit(EXIT_INTERRUPTED, str(stopped))
+    except KeyboardInterrupt:
+        _exit(EXIT_INTERRUPTED, "interrupted")
+    finally:
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _exit(code: int, message: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(message, file=sys.stderr)
+    sys.exit(code)

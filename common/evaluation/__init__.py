@@ -1,0 +1,1 @@
+"""What is measured: metrics, test runs, tables and pictures."""

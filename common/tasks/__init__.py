@@ -1,0 +1,1 @@
+"""What is learned: from a batch of windows to named losses."""
