@@ -1,107 +1,116 @@
 """Train and evaluate masked models: pre-training, completion, lifting of occluded 2D."""
 
-from dataclasses import replace
-
 from Augpart.augment import PoseAugmenter
-from common.cli import flags as options
+from common.cli import configs
 from common.cli.entry import run_script
-from common.data import base as data_sets
+from common.cli.lifting_run import freeze_parts
+from common.data.pose_store import PoseStore
+from common.data.registry import DATA_SETS, load_stores
+from common.data.windowed_poses import WindowedPoses
 from common.data.windows import WindowRule
-from common.evaluation import pictures as viz
-from common.evaluation import tables as reports
+from common.errors import UserError
+from common.evaluation.masked import ERRORS, MaskedTest
+from common.evaluation.pictures import draw_completions, draw_learning_curve
 from common.log import LOG
-from common.tasks.masked import (
-    MaskedErrors,
-    MaskedModel,
-    MaskedTask,
-    MaskedTest,
-    Masking,
-    limb_name,
-)
-from common.training import models, runtime
-from common.training.loop import GradientSteps, Schedule, Training, freeze
+from common.tasks.masked import MaskedModel, MaskedTask, RandomSources
+from common.training import runtime
+from common.training.loop import Training
 from common.training.run_folder import RunFolder
+from common.training.steps import GradientSteps
+from model.build import build_masked_model
 
-SCRIPT = "pretrainer.py"
 TEST_MASK_SEED = 0
+DRAWN = 4  # completed poses
 
 
 def main() -> None:
     """The run that the command line asks for."""
-    args = options.parse(SCRIPT)
-    masks = Masking(**options.masking(args))
-    run = runtime.start(**options.devices(args))
-    modules = models.build_masked_model(options.model_size(args), **options.masked_model(args))
-    generator = run.new_generator(args.manualSeed)
+    config = configs.masked()
+    run = runtime.start(config.run.runtime)
+    model = build_masked_model(config.run.model_size, decoder_depth=config.decoder_depth)
+    config.run.first_weights.load_into(model)
+    rng = RandomSources.of(run, config.run.runtime.seed)
     augment = None
-    if args.train and args.poseaug:  # before data are read, which takes a while: there may be none
+    if config.poseaug is not None:  # before data are read, which takes a while: there may be none
         augment = PoseAugmenter(
-            args.generators, length_limit=args.blr_tanhlimit, generator=generator
+            config.poseaug.folder, length_limit=config.poseaug.length_limit, generator=rng.samples
         )
-    train_stores, test_stores = data_sets.load_stores(options.data(args))
-    rule = WindowRule(args.frames, args.t_downsample)
-    folder = RunFolder(run, **options.run_folder(args))
-    if not (args.train or args.reload or args.MAEreload):
+    stores = load_stores(config.data_sets, config.run.data)
+    train_stores = {name: both.train for name, both in stores.items() if both.train is not None}
+    test_stores = {name: both.test for name, both in stores.items() if both.test is not None}
+    folder = RunFolder(
+        run,
+        config.run.folder,
+        config.run.info,
+        train=config.run.train,
+        resume=config.run.resume,
+    )
+    weights = config.run.first_weights
+    if not config.run.train and weights.whole is None and weights.matching is None:
         LOG.info("note: no --MAEreload, so a model with random weights is evaluated")
-    frozen = freeze(modules["pretrain"], args.frozen_parts) if args.train and args.frozen else []
-    model = MaskedModel(modules, run, compiled=args.compile)
+    frozen = freeze_parts(config.run, model)
+    placed = MaskedModel(model, run, compiled=config.run.compiled)
     test = None
     if test_stores:
         test = MaskedTest(
-            data_sets.windowed(test_stores, rule, run.device),
-            masks,
-            batch_size=args.batchSize,
-            flip=args.test_augmentation,
-            mirror_masks=not args.legacy_flip_mask,
+            windowed(test_stores, config.run.windows, run),
+            config.masks,
+            batch_size=config.run.schedule.batch_size,
+            flip=config.run.flip,
+            mirror_masks=config.mirror_masks,
             seed=TEST_MASK_SEED,
         )
     if train_stores:
-        training_rule = replace(rule, **options.augmentation(args))
-        poses = data_sets.windowed(train_stores, training_rule, run.device)
-        data_sets.tell_windows(train_stores, poses)
+        poses = windowed(train_stores, config.run.training_windows, run)
+        log_windows(list(train_stores), poses)
         task = MaskedTask(
-            model,
+            placed,
             poses,
-            masks,
-            test=test,
-            generator=generator,
-            weights=args.dataset_weights,
+            config.masks,
+            test=None if test is None else lambda: test.test_errors(placed),
+            rng=rng,
+            weights=config.data_set_weights,
             augment=augment,
-            step_generator=run.new_common_generator(args.manualSeed),
             frozen=frozen,
         )
-        schedule = Schedule(**options.schedule(args))
+        schedule = config.run.schedule
         steps = GradientSteps(task, run, schedule)
         training = Training(task, steps, run, schedule, folder, keep="every")
-        folder.results["history"] = history = training.run(resume=args.resume)
-        if args.vis and run.is_main:
-            errors = ("recovered_2d", "recovered_3d", "lifted")
-            viz.draw_learning_curve(folder.path / "learning_curve.png", history, errors, "x 1000")
+        folder.results["history"] = history = training.run(resume=config.run.resume)
+        if config.run.pictures and run.is_main:
+            draw_learning_curve(folder.path / "learning_curve.png", history, ERRORS, "x 1000")
     if test is not None:
-        rows = evaluate(test, model, masks, list(test_stores), args.n_joints)
-        folder.results["test"] = {name: vars(errors) for name, errors in rows}
-        if args.vis and run.is_main and masks.task != "pretrain":
-            viz.draw_completions(folder.path / "completions.png", test, model)
-        for line in reports.masked_lines(rows):
+        table = test.table(placed, list(test_stores))
+        folder.results["test"] = table.results()
+        if config.run.pictures and run.is_main and not config.masks.hides_frames:
+            examples = test.examples(placed, DRAWN)
+            draw_completions(folder.path / "completions.png", examples, test.poses.skeleton)
+        for line in table.lines():
             LOG.info(line)
     folder.write_results()
 
 
-def evaluate(
-    test: MaskedTest, model: MaskedModel, masks: Masking, names: list[str], num_joints: int
-) -> list[tuple[str, MaskedErrors]]:
-    """A row for each limb set or, pre-training on several, data set; then the mixture of them."""
-    if masks.task == "pretrain":
-        parts = enumerate(names if len(names) > 1 else ())
-        rows = [(name, test.errors(model, part=part)) for part, name in parts]
-        return [*rows, ("joints and frames", test.errors(model))]
-    numbers, dimensions = (masks.numbers_2d, 2) if masks.uses_2d else (masks.numbers_3d, 3)
-    rows = [
-        (f"{number}: {limb_name(number, dimensions, num_joints)}", test.errors(model, [number]))
-        for number in (numbers if masks.task != "onlylift" else ())
-    ]
-    # Of one limb set the mixture is that set.
-    return [*rows, ("mixture", rows[0][1] if len(rows) == 1 else test.errors(model))]
+def windowed(stores: dict[str, PoseStore], rule: WindowRule, run: runtime.Runtime) -> WindowedPoses:
+    """The windows of some data sets, each by its own rule, on the run's device."""
+    return WindowedPoses(
+        [
+            (store.to(run.device), DATA_SETS[name].window_rule(rule))
+            for name, store in stores.items()
+        ]
+    )
+
+
+def log_windows(names: list[str], poses: WindowedPoses) -> None:
+    """Log the number of windows of each data set.
+
+    Raises:
+        UserError: one has none.
+    """
+    counts = {name: len(poses.samples_of(part)) for part, name in enumerate(names)}
+    LOG.info("training windows: %s", ", ".join(f"{n} {count}" for n, count in counts.items()))
+    for name, count in counts.items():
+        if not count:
+            raise UserError(f"--dataset {name}: no sequence is long enough for -f {poses.frames}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.evaluation.metrics import joint_errors
+from common.data.pose_ops import joint_errors
 
 POOL_SIZE = 4096
 # Weights of joint errors, and the joints whose errors are averaged before they are compared.
@@ -21,8 +21,8 @@ BONE_ANGLE_TARGETS, BONE_ANGLE_BAND, BONE_ANGLE_WEIGHT = (3.0, 5.0), 2.0, 0.1
 MOVED_TARGET, MOVED_BAND, MOVED_WEIGHT = 17.0, 15.0, 0.01
 
 
-def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """The least-squares loss of a critic: real scores towards 1, fake ones towards 0.
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """The least-squares loss of a discriminator: real scores towards 1, fake ones towards 0.
 
     Args:
         real: scores of any shape.
@@ -39,13 +39,13 @@ def generator_loss(fake: Tensor) -> Tensor:
     return (fake - 1).square().mean()
 
 
-def critic_accuracy(real: Tensor, fake: Tensor) -> Tensor:
+def discriminator_accuracy(real: Tensor, fake: Tensor) -> Tensor:
     """The share () of scores on the right side of 1/2, the mean of both halves."""
     return ((real > 0.5).float().mean() + (fake <= 0.5).float().mean()) / 2
 
 
 class FakePool:
-    """Remembers generated poses, so that a critic keeps recognising what it has seen before."""
+    """Remembers generated poses, so that a discriminator keeps recognising old ones."""
 
     def __init__(self, generator: torch.Generator, *, size: int = POOL_SIZE) -> None:
         """Make an empty pool.

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from Augpart.adversarial import (
     FakePool,
-    critic_accuracy,
-    critic_loss,
     difficulty,
+    discriminator_accuracy,
+    discriminator_loss,
     feedback_loss,
     generator_loss,
     group_errors,
@@ -21,23 +21,23 @@ from Augpart.adversarial import (
 )
 from Augpart.augment import in_view
 from Augpart.bones import bone_lengths, bones_of, with_bone_lengths
-from Augpart.discriminators import BoneCritic, ScreenCritic
+from Augpart.discriminators import BoneDiscriminator, ScreenDiscriminator
 from Augpart.pose_generator import GeneratedPoses, GeneratorNoise, PoseGenerator
 from common.data.camera import project
-from common.data.pose_ops import at_its_position, centre_on_root, with_zero_root
+from common.data.pose_ops import centre_on_root, with_zero_root
 from common.data.pose_store import PoseStore
 from common.errors import UserError
-from common.evaluation.metrics import mpjpe
-from common.training.loop import Schedule
+from common.tasks.losses import mpjpe
+from common.training.steps import Schedule, TestErrors, set_learning_rate
 
 SCREEN_WEIGHT, BONE_WEIGHT, RANGE_WEIGHT = 1.0, 6.0, 3.0
 MAX_GRADIENT_NORM = 1.0
-STEPS_A_CRITIC_STEP = 2
-# Below these spreads, or with a critic that is never wrong, a generator has collapsed.
+STEPS_PER_DISCRIMINATOR_STEP = 2
+# Below these spreads, or with a discriminator that is never wrong, a generator has collapsed.
 SMALLEST_TURN_SPREAD, SMALLEST_LENGTH_SPREAD = 0.1, 0.1  # degrees; % of a length
 MEASURES = (
-    "critic_3d_accuracy",
-    "critic_2d_accuracy",
+    "discriminator_3d_accuracy",
+    "discriminator_2d_accuracy",
     "turn_degrees",
     "turn_spread",
     "length_percent",
@@ -113,7 +113,7 @@ def single_poses(store: PoseStore) -> tuple[SinglePoses, int]:
     assert store.cameras is not None
     frames = torch.arange(store.num_frames)
     sequences = store.sequences_of(frames).to(store.device)
-    pose_3d = at_its_position(store.pose_3d)
+    pose_3d = store.pose_3d + store.root_3d[:, None]
     screen = project(pose_3d, store.cameras[sequences])
     visible = in_view(pose_3d.unsqueeze(1), screen.unsqueeze(1))
     if not visible.any():
@@ -136,7 +136,7 @@ def single_poses(store: PoseStore) -> tuple[SinglePoses, int]:
 class LinearSchedule(Schedule):
     """A learning rate that falls linearly to 0 at the end of the last epoch."""
 
-    def rate(self, epoch: int) -> float:
+    def learning_rate_of(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
         return self.learning_rate * (1 - (epoch - 1) / self.epochs)
 
@@ -145,6 +145,7 @@ class GeneratorTask:
     """What `common.training` needs to know of the training of a generator."""
 
     frozen: Sequence[nn.Module] = ()
+    loss_names: tuple[str, ...] = ()
 
     def __init__(self, steps: "AdversarialSteps") -> None:
         """Wrap the steps that do the work."""
@@ -152,23 +153,23 @@ class GeneratorTask:
         self.modules: Mapping[str, nn.Module] = steps.modules
         self.num_samples = len(steps.poses)
 
-    def order(self, generator: torch.Generator) -> Tensor:
+    def order(self, rng: torch.Generator) -> Tensor:
         """The poses of an epoch in random order, (N,) int64 on CPU."""
-        return torch.randperm(self.num_samples, generator=generator)
+        return torch.randperm(self.num_samples, generator=rng)
 
     def sequences_of(self, samples: Tensor) -> list[str]:
         """The sequences that some poses come from, each named once."""
         poses = self.steps.poses
         return [poses.names[number] for number in poses.camera_of[samples].unique().tolist()]
 
-    def evaluate(self) -> dict[str, float]:
-        """The means of the epoch's measures; the criterion is the lifter's error."""
+    def evaluate(self) -> TestErrors:
+        """The means of the epoch's measures; the lifter's error is monitored."""
         measures = self.steps.take_measures()
-        return {"criterion": measures["lifter_mm"], **measures}
+        return TestErrors(measures["lifter_mm"], measures)
 
 
 class AdversarialSteps:
-    """How a batch of poses changes generator, critics and lifter (`common.training.Steps`)."""
+    """How a batch of poses changes all models (a `Steps` of `common.training.steps`)."""
 
     def __init__(
         self,
@@ -195,29 +196,29 @@ class AdversarialSteps:
         self.poses, self.ranges, self.random = poses, ranges, random
         device = poses.pose_3d.device
         self.generator, self.lifter = generator.to(device), lifter.to(device)
-        self.critic_3d, self.critic_2d = BoneCritic().to(device), ScreenCritic().to(device)
+        self.discriminator_3d = BoneDiscriminator().to(device)
+        self.discriminator_2d = ScreenDiscriminator().to(device)
         self.modules: dict[str, nn.Module] = {
             "generator": self.generator,
             "lifter": self.lifter,
-            "critic_3d": self.critic_3d,
-            "critic_2d": self.critic_2d,
+            "discriminator_3d": self.discriminator_3d,
+            "discriminator_2d": self.discriminator_2d,
         }
         self.optimizers = {
             name: torch.optim.Adam(module.parameters(), lr=schedule.learning_rate, fused=True)
             for name, module in self.modules.items()
         }
-        self.pools = {"critic_3d": FakePool(random), "critic_2d": FakePool(random)}
+        self.pools = {"discriminator_3d": FakePool(random), "discriminator_2d": FakePool(random)}
         steps_an_epoch = math.ceil(len(poses) / schedule.batch_size)
         self.warm_up_steps = warm_up * steps_an_epoch
         self.total_steps = schedule.epochs * steps_an_epoch
         self.done = 0
         self.sums = torch.zeros(2, len(MEASURES), dtype=torch.float64, device=device)
 
-    def set_rate(self, rate: float) -> None:
+    def set_learning_rate(self, rate: float) -> None:
         """Use a learning rate from now on."""
         for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_learning_rate(optimizer, rate)
 
     def state(self) -> dict[str, Any]:
         """Everything beyond weights and random states that decides the steps to come."""
@@ -229,7 +230,7 @@ class AdversarialSteps:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned."""
+        """Restore what `state` returned."""
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         for name, pool in self.pools.items():
@@ -238,7 +239,7 @@ class AdversarialSteps:
         self.sums = state["sums"].to(self.sums.device)
 
     def step(self, batch: Tensor) -> Tensor:
-        """Learn from some poses (B,); the generator's loss ()."""
+        """Learn from some poses (B,); (1, 2), the generator's loss and 1."""
         pose_3d, camera = self.poses.with_random_bodies(
             batch.to(self.sums.device, non_blocking=True), self.random
         )
@@ -248,13 +249,13 @@ class AdversarialSteps:
         with_feedback = self.done >= self.warm_up_steps
         loss = self._generator_loss(pose_3d, camera, generated, screen, feedback=with_feedback)
         self._descend("generator", loss)
-        if self.done % STEPS_A_CRITIC_STEP == STEPS_A_CRITIC_STEP - 1:
-            self._train_critics(generated, screen)
+        if self.done % STEPS_PER_DISCRIMINATOR_STEP == STEPS_PER_DISCRIMINATOR_STEP - 1:
+            self._train_discriminators(generated, screen)
         augmented = with_feedback and self.done % 2 == 1  # and real batches in turn
         self._train_lifter(generated.moved.detach() if augmented else pose_3d.unsqueeze(1), camera)
         self._measure_turns(generated, screen)
         self.done += 1
-        return loss.detach()
+        return torch.stack([loss.detach(), loss.new_ones(())])[None]
 
     def _generator_loss(
         self,
@@ -265,11 +266,12 @@ class AdversarialSteps:
         *,
         feedback: bool,
     ) -> Tensor:
-        """The weighted sum () of what critics, ranges and lifter say of generated poses."""
-        with _not_learning(self.critic_3d, self.critic_2d, self.lifter):
+        """The weighted sum () of what discriminators, ranges and lifter say of generated poses."""
+        with _not_learning(self.discriminator_3d, self.discriminator_2d, self.lifter):
             loss = (
-                SCREEN_WEIGHT * generator_loss(self.critic_2d(screen.squeeze(1)))
-                + BONE_WEIGHT * generator_loss(self.critic_3d(generated.bone_angle.squeeze(1)))
+                SCREEN_WEIGHT * generator_loss(self.discriminator_2d(screen.squeeze(1)))
+                + BONE_WEIGHT
+                * generator_loss(self.discriminator_3d(generated.bone_angle.squeeze(1)))
                 + RANGE_WEIGHT
                 * range_loss(
                     generated.angle_difference, generated.length_ratios, **vars(self.ranges)
@@ -295,10 +297,16 @@ class AdversarialSteps:
         lifted, _ = self.lifter(project(pose_3d, camera), with_sequence=False)
         return lifted, centre_on_root(pose_3d)
 
-    def _train_critics(self, generated: GeneratedPoses, screen: Tensor) -> None:
-        """Both critics learn from real poses and from fakes, new and old."""
-        fakes = {"critic_3d": generated.bone_angle.squeeze(1), "critic_2d": screen.squeeze(1)}
-        for name, critic in (("critic_3d", self.critic_3d), ("critic_2d", self.critic_2d)):
+    def _train_discriminators(self, generated: GeneratedPoses, screen: Tensor) -> None:
+        """Both discriminators learn from real poses and from fakes, new and old."""
+        fakes = {
+            "discriminator_3d": generated.bone_angle.squeeze(1),
+            "discriminator_2d": screen.squeeze(1),
+        }
+        for name, discriminator in (
+            ("discriminator_3d", self.discriminator_3d),
+            ("discriminator_2d", self.discriminator_2d),
+        ):
             chosen = torch.randint(
                 len(self.poses),
                 (len(screen),),
@@ -306,12 +314,12 @@ class AdversarialSteps:
                 device=screen.device,
             )
             real, camera = self.poses.with_random_bodies(chosen, self.random)
-            if name == "critic_2d":
+            if name == "discriminator_2d":
                 real = project(real, camera)
-            real_scores = critic(real)
-            fake_scores = critic(self.pools[name].exchange(fakes[name]))
-            self._descend(name, critic_loss(real_scores, fake_scores))
-            self._add(f"{name}_accuracy", critic_accuracy(real_scores, fake_scores))
+            real_scores = discriminator(real)
+            fake_scores = discriminator(self.pools[name].exchange(fakes[name]))
+            self._descend(name, discriminator_loss(real_scores, fake_scores))
+            self._add(f"{name}_accuracy", discriminator_accuracy(real_scores, fake_scores))
 
     def _train_lifter(self, pose_3d: Tensor, camera: Tensor) -> None:
         """The lifter learns from poses (B, 1, 16, 3) and their projections."""
@@ -366,8 +374,10 @@ def collapses(measures: Mapping[str, float]) -> list[str]:
     """What of an epoch's measures says that the generator has collapsed, in words."""
     found = []
     for number in ("2d", "3d"):
-        if measures[f"critic_{number}_accuracy"] >= 1:
-            found.append(f"the {number.upper()} critic was right about every pose of this epoch")
+        if measures[f"discriminator_{number}_accuracy"] >= 1:
+            found.append(
+                f"the {number.upper()} discriminator was right about every pose of this epoch"
+            )
     if measures["turn_spread"] < SMALLEST_TURN_SPREAD:
         found.append(f"all poses are turned alike (spread {measures['turn_spread']:.3f} degrees)")
     if measures["length_spread"] < SMALLEST_LENGTH_SPREAD:

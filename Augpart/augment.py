@@ -10,7 +10,7 @@ from common.data.camera import project
 from common.data.pose_ops import centre_on_root
 from common.errors import UserError
 from common.log import LOG
-from common.training.checkpoint import fill, load_torch, state_dict_of
+from common.training.checkpoint import WeightFile, load_torch, load_whole
 
 FILE_PATTERN = "*.pth.tar"
 SCREEN_LIMIT = 1.0
@@ -96,7 +96,7 @@ def load_generator(path: Path, *, length_limit: float) -> PoseGenerator:
     """
     pose_generator = PoseGenerator(length_limit=length_limit)
     content = load_torch(path)
-    fill(pose_generator, state_dict_of(content, path), path)
+    load_whole(pose_generator, WeightFile.of(content, path))
     options = content.get("options")
     recorded = options.get("blr_tanhlimit") if isinstance(options, dict) else None
     if isinstance(recorded, int | float) and recorded != length_limit:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.data.skeleton import SKELETONS
+from common.data.skeleton import H36M_16
 
-NUM_JOINTS = 16
-PARENTS = SKELETONS[NUM_JOINTS].parents[1:]
+NUM_JOINTS = H36M_16.num_joints
+PARENTS = H36M_16.parents[1:]
 NUM_BONES = len(PARENTS)
 
 

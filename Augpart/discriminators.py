@@ -19,7 +19,7 @@ PARTS = {
 }
 
 
-class PartCritic(nn.Module):
+class PartDiscriminator(nn.Module):
     """Scores the angles between the bones of one part of the body."""
 
     def __init__(self) -> None:
@@ -38,14 +38,14 @@ class PartCritic(nn.Module):
         return self.score(F.leaky_relu(self.fourth(x)))
 
 
-class BoneCritic(nn.Module):
+class BoneDiscriminator(nn.Module):
     """Scores 3D poses by the directions of their bones, one score for each of `PARTS`."""
 
     masks: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(PartCritic() for _ in PARTS)
+        self.parts = nn.ModuleList(PartDiscriminator() for _ in PARTS)
         masks = torch.zeros(len(PARTS), NUM_BONES)
         for mask, bones in zip(masks, PARTS.values(), strict=True):
             mask[list(bones)] = 1
@@ -68,7 +68,7 @@ class BoneCritic(nn.Module):
         return torch.cat(scores, dim=-1)
 
 
-class ScreenCritic(nn.Module):
+class ScreenDiscriminator(nn.Module):
     """Scores 2D poses as the camera sees them, their place and size on the screen included."""
 
     def __init__(self) -> None:

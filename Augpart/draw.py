@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from Augpart.bones import NUM_JOINTS
 from Augpart.pose_generator import GeneratedPoses
 from common.data.camera import project
-from common.data.skeleton import SKELETONS
+from common.data.skeleton import H36M_16
 from common.evaluation.drawing import draw_skeleton, new_figure, same_limits, save
 
 PANEL_INCHES = 2.4
@@ -52,12 +51,11 @@ def draw_stages(
 
 def _draw_pose(axes: np.ndarray, pose_2d: np.ndarray, pose_3d: np.ndarray, stage: str) -> None:
     """One pose in three panels: (16, 2) on the whole screen, (16, 3) metres from two sides."""
-    skeleton = SKELETONS[NUM_JOINTS]
     screen, front, side = axes
-    draw_skeleton(screen, pose_2d, skeleton)
+    draw_skeleton(screen, pose_2d, H36M_16)
     screen.set(xlim=(-1, 1), ylim=(1, -1), title=f"{stage}, screen")
     for axis, columns, view in ((front, [0, 1], "front"), (side, [2, 1], "side")):
-        draw_skeleton(axis, pose_3d[:, columns], skeleton)
+        draw_skeleton(axis, pose_3d[:, columns], H36M_16)
         axis.set_title(f"{stage}, {view}")
     for axis in axes:
         axis.title.set_fontsize(9)

@@ -2,18 +2,21 @@
 
 Run as `python Augpart/train_generator.py`.
 """
+# ruff: noqa: E402  (the other modules are found on the path that is added first)
 
 import shlex
 import sys
-from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from Augpart.adversarial_training import (  # noqa: E402  (the path is set just above)
+from Augpart.adversarial_training import (
     AdversarialSteps,
     GeneratorTask,
     LinearSchedule,
@@ -21,125 +24,186 @@ from Augpart.adversarial_training import (  # noqa: E402  (the path is set just 
     collapses,
     single_poses,
 )
-from Augpart.augment import FILE_PATTERN  # noqa: E402
-from Augpart.bones import NUM_JOINTS, bone_lengths, bones_of  # noqa: E402
-from Augpart.draw import draw_stages  # noqa: E402
-from Augpart.pose_generator import (  # noqa: E402
-    GeneratedPoses,
-    GeneratorNoise,
-    PoseGenerator,
-)
-from common.cli import flags as options  # noqa: E402
-from common.cli.entry import run_script  # noqa: E402
-from common.data import h36m  # noqa: E402
-from common.data.skeleton import SKELETONS  # noqa: E402
-from common.errors import UserError  # noqa: E402
-from common.log import LOG  # noqa: E402
-from common.training import (
-    checkpoint,  # noqa: E402
-    models,  # noqa: E402
-    runtime,  # noqa: E402
-)
-from common.training.loop import Training  # noqa: E402
-from common.training.run_folder import RESUME_FILE, RunFolder  # noqa: E402
+from Augpart.augment import FILE_PATTERN
+from Augpart.bones import NUM_JOINTS, bone_lengths, bones_of
+from Augpart.draw import draw_stages
+from Augpart.pose_generator import GeneratedPoses, GeneratorNoise, PoseGenerator
+from common.cli.entry import run_script
+from common.cli.flags import GENERATOR_FOLDER
+from common.cli.options import recorded
+from common.cli.parser import Parser
+from common.cli.values import at_least, device_list, name_list, positive
+from common.data import h36m
+from common.data.pose_store import Reduction
+from common.data.skeleton import H36M_16
+from common.errors import UserError
+from common.log import LOG
+from common.training import runtime
+from common.training.checkpoint import WeightFile, load_whole, save_torch
+from common.training.loop import Training
+from common.training.run_folder import RESUME_FILE, RunFolder, RunInfo
+from model.build import ModelSize, build_lifter
 
 SCRIPT = "Augpart/train_generator.py"
 FREE_ON_RESUME = frozenset("command resume gpu lifter output vis".split())
-LIFTER_SIZE = {"layers": 2, "width": 128, "hidden_width": 256}  # when none is given
+LIFTER_SIZE = ModelSize(1, NUM_JOINTS, layers=2, width=128, hidden_width=256)  # when none is given
 INITIAL_DEPTH = 5.0  # metres
 DRAWN, MEASURED = 4, 4096  # poses
 
 
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """What the command line asks for.
+
+    Attributes:
+        runtime: device and seed.
+        root: data folder.
+        keypoints: which 2D poses go with the 3D.
+        subjects: whose poses.
+        reduction: what is kept of them.
+        schedule: epochs, batches and learning rate.
+        warm_up: epochs before the lifter gives feedback.
+        lifter: path of the lifter to start with; "" for a new one.
+        ranges: of turns and lengths.
+        length_limit: maximum relative change of bone lengths.
+        save_every: epochs between generator files.
+        save_from: first epoch that is saved.
+        output: where files go.
+        pictures: whether to draw.
+        resume: whether to resume an interrupted training.
+        info: what the files of the run say.
+    """
+
+    runtime: runtime.RuntimeOptions
+    root: Path
+    keypoints: str
+    subjects: tuple[str, ...]
+    reduction: Reduction
+    schedule: LinearSchedule
+    warm_up: int
+    lifter: str
+    ranges: Ranges
+    length_limit: float
+    save_every: int
+    save_from: int
+    output: Path
+    pictures: bool
+    resume: bool
+    info: RunInfo
+
+
 def main() -> None:
     """The run that the command line asks for."""
-    args = parse()
-    run = runtime.start(gpus=args.gpu, seed=args.manualSeed, precision="fp32")
+    config = read_config()
+    run = runtime.start(config.runtime)
     if run.world_size > 1:
         raise UserError(f"{SCRIPT} runs in one process, without torchrun")
-    files = h36m.H36MFiles.read(args.root_path, args.keypoints)
-    store = files.store(args.subjects_train, num_joints=16, downsample=args.downsample)
-    poses, left_out = single_poses(store.to(run.device))
-    refuse_foreign_files(args.output, resume=args.resume)
-    folder = RunFolder(
-        run,
-        path=args.output,
-        options=options.recorded(args),
-        free_on_resume=FREE_ON_RESUME,
-        train=True,
-        resume=args.resume,
-    )
-    LOG.info("%d poses, %d more leave their image and are left out", len(poses), left_out)
-    schedule = LinearSchedule(
-        epochs=args.nepoch,
-        batch_size=args.batchSize,
-        micro_batch=0,
-        learning_rate=args.lr,
-        decay=1,
-        large_decay=1,
-        large_decay_epoch=1,
-        seed=args.manualSeed,
-    )
-    generator = PoseGenerator(length_limit=args.blr_tanhlimit)
+    files = h36m.H36MFiles.read(config.root, config.keypoints)
+    store = files.store(config.subjects, H36M_16, config.reduction)
+    poses, num_dropped = single_poses(store.to(run.device))
+    refuse_foreign_files(config.output, resume=config.resume)
+    folder = RunFolder(run, config.output, config.info, train=True, resume=config.resume)
+    LOG.info("%d poses, %d more leave their image and are dropped", len(poses), num_dropped)
+    generator = PoseGenerator(length_limit=config.length_limit)
     generator.move_away(INITIAL_DEPTH)
     steps = AdversarialSteps(
         poses,
         generator,
-        feedback_lifter(args.lifter),
-        Ranges(args.ba_range_m, args.ba_range_w, args.blr_limit),
-        schedule,
-        random=run.new_generator(args.manualSeed),
-        warm_up=args.warm_up,
+        feedback_lifter(config.lifter),
+        config.ranges,
+        config.schedule,
+        random=run.new_generator(config.runtime.seed),
+        warm_up=config.warm_up,
     )
     task = GeneratorTask(steps)
+    last = config.schedule.epochs
 
     def after_epoch(epoch: int, measures: dict[str, float]) -> None:
         for collapse in collapses(measures):
             LOG.warning("collapse? epoch %d: %s", epoch, collapse)
-        if epoch == args.nepoch or (epoch >= args.save_from and epoch % args.save_every == 0):
-            save_generator(folder.path, generator, epoch, args)
+        if epoch == last or (epoch >= config.save_from and epoch % config.save_every == 0):
+            save_generator(folder.path, generator, epoch, config.info.options)
 
-    training = Training(task, steps, run, schedule, folder, keep="never", after_epoch=after_epoch)
-    folder.results["history"] = training.run(resume=args.resume)
+    training = Training(
+        task, steps, run, config.schedule, folder, keep="never", after_epoch=after_epoch
+    )
+    folder.results["history"] = training.run(resume=config.resume)
     folder.results["bones"] = bones = changes_by_bone(steps)
     LOG.info("%-15s %12s %16s", "bone to", "turn degrees", "length changed %")
     for name, (turn, change) in bones.items():
         LOG.info("%-15s %12.1f %16.1f", name, turn, change)
-    if args.vis:
+    if config.pictures:
         draw(folder.path / "generator.png", steps)
     folder.write_results()
     names = ", ".join(path.name for path in sorted(folder.path.glob(FILE_PATTERN)))
     LOG.info("generators in %s: %s", folder.path, names)
 
 
-def parse() -> Namespace:
+def read_config() -> GeneratorConfig:
     """Read and check the command line."""
-    parser = options.Parser(prog=SCRIPT, description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(prog=SCRIPT, description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--root_path", default="./dataset/", help="data folder")
-    add("-k", "--keypoints", default="gt", help="which data_2d_h36m_<k>.npz goes with the 3D")
-    add("--subjects_train", type=options.name_list, default=options.TRAIN_SUBJECTS, help="list")
-    add("--downsample", type=options.at_least(1), default=1, help="keep every n-th frame")
-    add("--nepoch", type=options.at_least(1), default=50, help="epochs")
-    add("-b", "--batchSize", type=options.at_least(2), default=1024, help="poses a step")
-    add("--lr", type=options.positive, default=1e-4, help="learning rate, falls linearly to 0")
-    add("--warm_up", type=options.at_least(0), default=2, help="epochs without the lifter's say")
-    add("--lifter", default="", help="one-frame 16-joint lifter to begin with (default: a new one)")
-    add("--ba_range_m", type=float, default=0.205, help="middle of the range of the mean turn")
-    add("--ba_range_w", type=float, default=0.165, help="half of its width")
-    add("--blr_limit", type=float, default=0.1, help="change of a bone's length that costs nothing")
-    add("--blr_tanhlimit", type=options.positive, default=0.2, help="largest change of a length")
-    add("--save_every", type=options.at_least(1), default=5, help="epochs between generator files")
+    add("-k", "--keypoints", default="gt", help="2D keypoint set: NAME of data_2d_h36m_NAME.npz")
+    add(
+        "--subjects_train",
+        type=name_list,
+        default=list(h36m.TRAIN_SUBJECTS),
+        help="comma list of subjects",
+    )
+    add("--downsample", type=at_least(1), default=1, help="keep every n-th frame")
+    add("--nepoch", type=at_least(1), default=50, help="number of epochs")
+    add("-b", "--batchSize", type=at_least(2), default=1024, help="batch size in poses")
+    add("--lr", type=positive, default=1e-4, help="learning rate, falls linearly to 0")
+    add("--warm_up", type=at_least(0), default=2, help="epochs before the lifter gives feedback")
+    add("--lifter", default="", help="one-frame 16-joint lifter to start with (default: a new one)")
+    add("--ba_range_m", type=float, default=0.205, help="centre of the range of the mean turn")
+    add("--ba_range_w", type=float, default=0.165, help="half-width of that range")
+    add("--blr_limit", type=float, default=0.1, help="bone length change without penalty")
+    add("--blr_tanhlimit", type=positive, default=0.2, help="maximum change of a bone length")
+    add("--save_every", type=at_least(1), default=5, help="epochs between generator files")
     add("--save_from", type=int, help="first epoch that is saved (default: half of --nepoch)")
-    add("--output", type=Path, default=options.GENERATOR_FOLDER, help="where files go")
-    add("--gpu", type=options.device_list, default=[0], help="device")
-    add("--manualSeed", type=int, default=1, help="seed of every random source")
+    add("--output", type=Path, default=GENERATOR_FOLDER, help="output folder")
+    add("--gpu", type=device_list, default=[0], help="GPU index")
+    add("--manualSeed", type=int, default=1, help="seed of every random number generator")
     add("--vis", type=int, default=0, help="1: draw what the generator does")
-    add("-r", "--resume", action="store_true", help="go on from an interrupted run, exactly")
+    add("-r", "--resume", action="store_true", help="resume an interrupted run, bit for bit on CPU")
     args = parser.parse_args()
     if args.save_from is None:
         args.save_from = (args.nepoch + 1) // 2
     args.command = shlex.join(["python", SCRIPT, *sys.argv[1:]])
-    return args
+    return GeneratorConfig(
+        runtime=runtime.RuntimeOptions(args.gpu, args.manualSeed),
+        root=Path(args.root_path),
+        keypoints=args.keypoints,
+        subjects=tuple(args.subjects_train),
+        reduction=Reduction(downsample=args.downsample),
+        schedule=LinearSchedule(
+            epochs=args.nepoch,
+            batch_size=args.batchSize,
+            micro_batch=0,
+            learning_rate=args.lr,
+            decay=1,
+            large_decay=1,
+            large_decay_epoch=1,
+            seed=args.manualSeed,
+        ),
+        warm_up=args.warm_up,
+        lifter=args.lifter,
+        ranges=Ranges(args.ba_range_m, args.ba_range_w, args.blr_limit),
+        length_limit=args.blr_tanhlimit,
+        save_every=args.save_every,
+        save_from=args.save_from,
+        output=args.output,
+        pictures=bool(args.vis),
+        resume=args.resume,
+        info=RunInfo(
+            command=args.command,
+            seed=args.manualSeed,
+            options=recorded(args),
+            free_on_resume=FREE_ON_RESUME,
+        ),
+    )
 
 
 def refuse_foreign_files(folder: Path, *, resume: bool) -> None:
@@ -152,31 +216,27 @@ def refuse_foreign_files(folder: Path, *, resume: bool) -> None:
         )
 
 
-def feedback_lifter(path: str) -> torch.nn.Module:
+def feedback_lifter(path: str) -> nn.Module:
     """A one-frame lifter, new or from a file of any size."""
-    size = dict(LIFTER_SIZE)
-    if path:
-        held = checkpoint.describe_size(checkpoint.load_state_dict(path))
-        if held.get("frames") != 1 or held.get("n_joints") != 16:
-            raise UserError(f"--lifter {path}: not a lifter of 1 frame and 16 joints ({held})")
-        names = {"layers": "layers", "channel": "width", "d_hid": "hidden_width"}
-        size = {name: held[flag] for flag, name in names.items()}
-    modules = models.build_lifter(
-        {"frames": 1, "num_joints": 16, **size},
-        refine=False,
-        every_frame=False,
-        whole=path or None,
-        matching=None,
-        refiner=None,
-    )
-    return modules["no_refine"]
+    if not path:
+        return build_lifter("mpm", LIFTER_SIZE, trains_sequence=False)
+    file = WeightFile.load(path)
+    held = file.flags()
+    if held.get("frames") != 1 or held.get("n_joints") != NUM_JOINTS:
+        raise UserError(f"--lifter {path}: not a lifter of 1 frame and 16 joints ({held})")
+    size = ModelSize(1, NUM_JOINTS, held["layers"], held["channel"], held["d_hid"])
+    lifter = build_lifter("mpm", size, trains_sequence=False)
+    load_whole(lifter, file)
+    return lifter
 
 
-def save_generator(folder: Path, generator: PoseGenerator, epoch: int, args: Namespace) -> None:
+def save_generator(
+    folder: Path, generator: PoseGenerator, epoch: int, options: Mapping[str, Any]
+) -> None:
     """Write a generator under the name that published ones have, with the options of its run."""
     state = {name: tensor.cpu() for name, tensor in generator.state_dict().items()}
-    content = {"model_G": state, "options": options.recorded(args)}
-    checkpoint.save_torch(folder / f"ckpt_generater{epoch}.pth.tar", content)
+    content = {"model_G": state, "options": dict(options)}
+    save_torch(folder / f"ckpt_generater{epoch}.pth.tar", content)
 
 
 def sample(steps: AdversarialSteps, count: int) -> tuple[Tensor, Tensor, GeneratedPoses]:
@@ -197,7 +257,7 @@ def changes_by_bone(steps: AdversarialSteps) -> dict[str, tuple[float, float]]:
     means = zip(
         generated.turn_degrees.mean((0, 1)).tolist(), changes.mean((0, 1)).tolist(), strict=True
     )
-    return dict(zip(SKELETONS[NUM_JOINTS].joint_names[1:], means, strict=True))
+    return dict(zip(H36M_16.joint_names[1:], means, strict=True))
 
 
 def draw(path: Path, steps: AdversarialSteps) -> None:

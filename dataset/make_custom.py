@@ -20,8 +20,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.cli.entry import run_script
-from common.cli.flags import at_least, positive
-from common.data.h36m import CAMERA_FILE, PACKAGED_CAMERAS
+from common.cli.values import at_least, positive
+from common.data.camera import CAMERA_FILE, PACKAGED_CAMERAS
 from common.data.npz import numeric_shape
 from common.data.npz_writer import dictionary_file
 from common.data.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from common.cli.flags import Parser
-from common.data.h36m import PACKAGED_CAMERAS
+from common.cli.parser import Parser
+from common.data.camera import PACKAGED_CAMERAS
 from common.data.npz import load_npz
-from common.data.skeleton import SKELETONS
+from common.data.skeleton import H36M_16, H36M_17
 from common.errors import UserError
 from common.log import LOG
 
@@ -30,7 +30,7 @@ def new_parser(
         input_help: what the input folder holds.
         output: default of --output; None makes the flag necessary.
     """
-    parser = Parser(description=description, allow_abbrev=False)
+    parser = Parser(description=description)
     parser.add_argument("input", type=Path, help=input_help)
     parser.add_argument(
         "--output",
@@ -101,7 +101,7 @@ def check_millimetres(poses: np.ndarray, where: str) -> None:
 
 def keypoint_metadata(num_joints: int) -> dict[str, Any]:
     """The entry `metadata` of a file of 2D poses: what its 16 or 17 joints are."""
-    skeleton = SKELETONS[num_joints]
+    skeleton = H36M_17 if num_joints == 17 else H36M_16
     return {
         "layout_name": "h36m",
         "num_joints": num_joints,

@@ -24,10 +24,10 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.cli.entry import run_script
-from common.cli.flags import TRAIN_SUBJECTS, at_least
+from common.cli.values import at_least
 from common.data.amass import FILE
-from common.data.camera import camera_to_world, rotate
-from common.data.h36m import CameraView, load_cameras
+from common.data.camera import CameraView, camera_to_world, load_cameras, rotate
+from common.data.h36m import TRAIN_SUBJECTS
 from common.data.npz import load_npz
 from common.data.npz_writer import dictionary_file
 from common.data.pose_ops import centre_on_root

@@ -19,8 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.cli.entry import run_script
-from common.data.camera import denormalise_screen
-from common.data.h36m import CameraView, load_cameras
+from common.data.camera import CameraView, denormalise_screen, load_cameras
 from common.data.npz_writer import dictionary_file
 from common.data.skeleton import H36M_32_TO_17
 from common.errors import UserError

@@ -150,7 +150,7 @@ class StridedBlockStack(BlockStack):
 
 
 class StridedTemporalEncoder(nn.Module):
-    """Shortens a window of T frames step by step to the one token of its centre frame."""
+    """Shortens a window of T frames step by step to the one token of its target frame."""
 
     def __init__(self, frames: int, width: int, hidden_width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The lifter (2D sequence -> 3D pose of the centre frame) and the refiner of its result."""
+"""The lifter (2D sequence -> 3D pose of the target frame) and the refiner of its result."""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ class PoseLifter(nn.Module):
     """Lifts a window of 2D poses to 3D: arXiv 2306.17201, fine-tuning stage.
 
     The stem, the spatial MLP and the temporal encoder carry the names of the pre-trained model, so
-    that its weights can be taken over; the strided encoder reduces the window to its centre frame.
+    that its weights can be loaded; the strided encoder reduces the window to its target frame: the
+    centre frame, or the last one of a causal window.
     """
 
     def __init__(
@@ -50,6 +51,11 @@ class PoseLifter(nn.Module):
         self.fcn_1 = pose_head(width, pose_width)
         self.num_joints = num_joints
 
+    @property
+    def sequence_head(self) -> nn.Module:
+        """The part that only the poses of every frame need."""
+        return self.fcn_1
+
     def forward(
         self, pose_2d: Tensor, frames: Tensor | None = None, *, with_sequence: bool = True
     ) -> tuple[Tensor, Tensor | None]:
@@ -60,20 +66,20 @@ class PoseLifter(nn.Module):
                 versions of L frames that windows are cut from; in evaluation mode that gives the
                 same result and embeds a frame that many windows share once.
             frames: (B, T) int64, the windows as frame numbers 0 .. L - 1, or None.
-            with_sequence: False leaves out the per-frame head, which only training needs.
+            with_sequence: False skips the per-frame head, which only training needs.
 
         Returns:
-            The pose of the centre frame, (B, 1, J, 3) metres relative to the root, and the poses of
+            The pose of the target frame, (B, 1, J, 3) metres relative to the root, and the poses of
             all frames, (B, T, J, 3), or None. With `frames`, S * B windows, version by version.
         """
         tokens = self.shared_layers_spatial(self.encoder2d(pose_2d))  # (B, T, D)
         if frames is not None:
             tokens = tokens[:, frames].flatten(0, 1)  # (S, L, D) -> (S, B, T, D) -> (S * B, T, D)
         tokens = self.shared_layers_temporal(tokens)
-        centre = self.fcn(self.Transformer_reduce(tokens)).unflatten(-1, (self.num_joints, -1))
+        target = self.fcn(self.Transformer_reduce(tokens)).unflatten(-1, (self.num_joints, -1))
         if not with_sequence:
-            return centre, None
-        return centre, self.fcn_1(tokens).unflatten(-1, (self.num_joints, -1))
+            return target, None
+        return target, self.fcn_1(tokens).unflatten(-1, (self.num_joints, -1))
 
 
 class PoseRefiner(nn.Module):
@@ -90,7 +96,7 @@ class PoseRefiner(nn.Module):
         )
 
     def forward(self, predicted: Tensor, back_projected: Tensor) -> Tensor:
-        """Refine centre poses.
+        """Refine target poses.
 
         Args:
             predicted: (B, 1, J, 3) root-relative metres, from the lifter.

@@ -72,7 +72,7 @@ class MaskedPoseModel(nn.Module):
         Args:
             pose_2d: (B, T, J, 2) normalised screen coordinates, or None.
             joint_mask_2d: (B, T, J) or (B, 1, J) bool, True = hidden.
-            visible_2d: (B, V) int64, the visible frames, the same for every sample, in order; None
+            visible_2d: (V,) int64, the visible frames, the same for every sample, in order; None
                 if all are.
             pose_3d: (B', T, J, 3) root-relative metres, or None; need not belong to `pose_2d`.
             joint_mask_3d: as for 2D.
@@ -103,14 +103,13 @@ class MaskedPoseModel(nn.Module):
         if visible is None:
             tokens = self.shared_layers_temporal(self.shared_layers_spatial(stem(pose)))
             return self.encoder_LN(tokens) + self.dec_pos_embedding
-        shown = visible[0]  # (V,)
         if self.training:  # the statistics of batch norm count hidden frames, too
-            tokens = self.shared_layers_spatial(stem(pose), shown)
+            tokens = self.shared_layers_spatial(stem(pose), visible)
         else:
-            tokens = self.shared_layers_spatial(stem(pose[:, shown]))
-        tokens = self.encoder_LN(self.shared_layers_temporal(tokens, shown))  # (B, V, D)
+            tokens = self.shared_layers_spatial(stem(pose[:, visible]))
+        tokens = self.encoder_LN(self.shared_layers_temporal(tokens, visible))  # (B, V, D)
         everywhere = self.temporal_mask_token.expand(len(pose), pose.shape[1], -1).to(tokens.dtype)
-        return everywhere.index_copy(1, shown, tokens) + self.dec_pos_embedding
+        return everywhere.index_copy(1, visible, tokens) + self.dec_pos_embedding
 
     def _decode(self, decoder: nn.Module, head: nn.Module, tokens: Tensor) -> Tensor:
         """(B, T, D) tokens -> (B, T, J, C) poses."""

@@ -8,7 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from conftest import SAMPLE, filled, without_dropout
+from goldens import filled, without_dropout
+from paths import SAMPLE
 from torch import nn
 
 from common.cli import flags as options

@@ -7,7 +7,9 @@ import os
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, Calls, filled, golden
+from goldens import filled, golden
+from hostile import Calls
+from paths import GOLDEN
 from torch import nn
 
 from Augpart import adversarial, augment, bones

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLE
+from paths import SAMPLE
 
 from common.data import amass, h36m, pose_ops
 from common.data.npz import load_npz

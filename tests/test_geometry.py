@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, SAMPLE
+from paths import GOLDEN, SAMPLE
 
 from common.data import camera, h36m, pose_ops
 from common.data.skeleton import SKELETONS

@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from conftest import GOLDEN, Run
+from paths import GOLDEN
+from runs import Run
 
 from Augpart.pose_generator import PoseGenerator
 from model.lifter import PoseLifter, PoseRefiner

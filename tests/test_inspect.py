@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import SAMPLE
+from paths import SAMPLE
 
 from common.data.npz import load_npz
 

@@ -3,7 +3,7 @@
 import ast
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 
 def imports(path):

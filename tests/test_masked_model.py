@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, filled, golden, without_dropout
+from goldens import filled, golden, without_dropout
+from paths import GOLDEN
 
 from common.data.pose_ops import mirror_mask
 from common.data.skeleton import SKELETONS

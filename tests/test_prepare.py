@@ -20,7 +20,9 @@ import scipy.io
 import smplx.lbs
 import torch
 from cdflib import cdfwrite
-from conftest import ROOT, SAMPLE, TINY, Calls
+from hostile import Calls
+from paths import ROOT, SAMPLE
+from runs import TINY
 from scipy.spatial.transform import Rotation
 
 from common.data import camera

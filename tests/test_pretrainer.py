@@ -6,19 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import (
-    EXPECTED,
-    GOLDEN,
-    SAMPLE,
-    TINY,
-    assert_same_end,
-    filled,
-    golden_command,
-    last_checkpoint,
-    last_numbers,
-    save_released,
-    straight_and_resumed,
-)
+from goldens import EXPECTED, filled, golden_command, last_numbers, save_released
+from paths import GOLDEN, SAMPLE
+from runs import TINY, assert_same_end, last_checkpoint, straight_and_resumed
 
 from common.data import h36m
 from common.data.pose_ops import with_zero_root

@@ -12,7 +12,9 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, ROOT, SAMPLE, Calls, filled
+from goldens import filled
+from hostile import Calls
+from paths import GOLDEN, ROOT, SAMPLE
 from torch import nn
 
 from common.data import npz as safe_npz

@@ -6,16 +6,8 @@ import signal
 import numpy as np
 import pytest
 import torch
-from conftest import (
-    ROOT,
-    SAMPLE,
-    TINY,
-    Run,
-    assert_same_tensors,
-    last_checkpoint,
-    straight_and_resumed,
-    torchrun,
-)
+from paths import ROOT, SAMPLE
+from runs import TINY, Run, assert_same_tensors, last_checkpoint, straight_and_resumed, torchrun
 
 from Augpart.adversarial_training import collapses, single_poses
 from Augpart.augment import in_view, load_generator

@@ -9,21 +9,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import (
-    EXPECTED,
-    GOLDEN,
-    ROOT,
-    SAMPLE,
-    TINY,
-    Run,
-    assert_same_end,
-    filled,
-    golden_command,
-    last_checkpoint,
-    last_numbers,
-    save_released,
-    torchrun,
-)
+from goldens import EXPECTED, filled, golden_command, last_numbers, save_released
+from paths import GOLDEN, ROOT, SAMPLE
+from runs import TINY, Run, assert_same_end, last_checkpoint, torchrun
 
 from model.lifter import PoseLifter, PoseRefiner
 

@@ -6,18 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import (
-    EXPECTED,
-    GOLDEN,
-    ROOT,
-    SAMPLE,
-    assert_same_end,
-    filled,
-    golden_command,
-    last_numbers,
-    save_released,
-    straight_and_resumed,
-)
+from goldens import EXPECTED, filled, golden_command, last_numbers, save_released
+from paths import GOLDEN, ROOT, SAMPLE
+from runs import assert_same_end, straight_and_resumed
 from scipy.io import loadmat
 
 from common.data import mpi_inf_3dhp

@@ -1,63 +1,46 @@
 """AMASS sequences, prepared by `dataset/prepare_amass.py`, -> a pose store of 16 joints."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from common.data.base import DataOptions, DataSet, FileClip, FileFormat, Stores
 from common.data.npz import float_tensor, load_dictionary, pose_array
 from common.data.pose_ops import with_zero_root
-from common.data.pose_store import PoseStore, SequenceName, Source, build_store
+from common.data.pose_store import SequenceName, Source, build_store
+from common.data.skeleton import H36M_16
+from common.data.windows import WindowRule
 from common.errors import UserError
 
 FILE = "amass.npz"
-FRAME_STEP = 1  # inside its windows, whatever -tds says
 
 
-def load_stores(
-    *,
-    root_path: str,
-    num_joints: int,
-    downsample: int,
-    subset: float,
-    max_frames: int | None,
-    train: bool,
-) -> tuple[PoseStore | None, None]:
+def window_rule(rule: WindowRule) -> WindowRule:
+    """Windows lie inside their sequence, have frame step 1 and are not mirrored."""
+    return replace(rule, frame_step=1, inside=True, mirror=False)
+
+
+def load(options: DataOptions) -> Stores:
     """Training poses of a data folder; AMASS has no test poses here.
 
-    Args:
-        root_path: the folder.
-        num_joints: must be 16.
-        downsample: keep every n-th frame.
-        subset: share of each sequence.
-        max_frames: keep only so many frames (`--debug`); None for all.
-        train: whether training poses are wanted.
-
     Returns:
-        The training store, on CPU, or None, and None for test poses; its roots are at 0 and it has
-        no cameras.
+        The training store, if wanted; its roots are at 0 and it has no cameras.
 
     Raises:
         UserError: the file is missing or not in the format; the message names the place.
     """
-    if num_joints != 16:
-        raise UserError(f"--n_joints {num_joints}: AMASS files have 16 joints; use --n_joints 16")
-    if not train:
-        return None, None
-    path = Path(root_path) / FILE
+    if not options.train:
+        return Stores(None, None)
+    path = options.root / FILE
     poses = load_dictionary(path, "poses")
     if not poses:
         raise UserError(f"{path}: no sequences in it")
-    store = build_store(
-        [_source(path, name, entry) for name, entry in poses.items()],
-        num_joints=num_joints,
-        path_2d=path,
-        path_3d=path,
-        downsample=downsample,
-        subset=subset,
-        max_frames=max_frames,
-    )
-    return store, None
+    sources = [_source(path, name, entry) for name, entry in poses.items()]
+    store = build_store(sources, H36M_16, options.reduction, path_2d=path, path_3d=path)
+    return Stores(store, None)
 
 
 def _source(path: Path, name: str, entry: Any) -> Source:
@@ -69,8 +52,26 @@ def _source(path: Path, name: str, entry: Any) -> Source:
         raise UserError(f"{path}: {name} says {length} frames and holds {len(space)}")
 
     def read(kept: slice) -> tuple[Tensor, Tensor]:
-        return float_tensor(screen[:length][kept]), with_zero_root(
-            float_tensor(space[:length][kept])
-        )
+        pose_2d, pose_3d = (float_tensor(poses[:length][kept]) for poses in (screen, space))
+        return pose_2d, with_zero_root(pose_3d)
 
     return Source(SequenceName("AMASS", name, 0), length, read)
+
+
+def _file_clips(poses: Mapping[str, Any], path: Path) -> Iterator[FileClip]:
+    for name, entry in poses.items():
+        if not isinstance(entry, dict):
+            raise UserError(f"{path}: {name} is not a dictionary of 'pose2d', 'pose3d'")
+        two, three = entry.get("pose2d"), entry.get("pose3d")
+        yield FileClip("AMASS", str(name), two, three, box=(-1.0, -1.0, 1.0, 1.0))
+
+
+DATA_SET = DataSet(
+    name="amass",
+    title="AMASS",
+    load=load,
+    skeletons={16: H36M_16},
+    table=None,
+    window_rule=window_rule,
+    file_formats=(FileFormat("poses", "poses in AMASS's format", _file_clips),),
+)

@@ -1,85 +1,168 @@
-"""Every data set that a masked model can be pre-trained on, by the name of `--dataset`."""
+"""What a data set is: one record that the scripts, the tables and the inspection read."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import torch
-
-from common.data import amass, h36m, mpi_inf_3dhp
-from common.data.pose_store import PoseStore, WindowedPoses
+from common.data.pose_store import PoseStore, Reduction, SequenceName
+from common.data.skeleton import Skeleton
 from common.data.windows import WindowRule
 from common.errors import UserError
-from common.log import LOG
-
-Stores = dict[str, PoseStore]
-LOADERS: dict[str, Callable[..., tuple[PoseStore | None, PoseStore | None]]] = {
-    "h36m": h36m.load_stores,
-    "3dhp": mpi_inf_3dhp.load_stores,
-    "amass": amass.load_stores,
-}
 
 
-def load_stores(requests: Mapping[str, dict[str, Any]]) -> tuple[Stores, Stores]:
-    """Training and test poses of some data sets, on CPU.
+@dataclass(frozen=True)
+class DataOptions:
+    """Which poses of a data set are wanted, and how.
 
-    Args:
-        requests: name -> arguments of its loader; a set without training or test poses in them, as
-            asked for, is left out of the result. AMASS has no test poses.
-
-    Returns:
-        Stores to train on and stores to test on, by name.
-
-    Raises:
-        UserError: a file is missing or not in the format, or there is nothing at all.
+    Attributes:
+        root: the data folder.
+        num_joints: J.
+        train: whether training poses are wanted.
+        test: whether test poses are wanted.
+        train_subjects: None for the data set's own.
+        test_subjects: None for the data set's own.
+        reduction: of training sequences; test sequences are never cut by its `subset`.
+        keypoints: which 2D poses, where a data set has several sets of them.
+        actions: prefixes of action names; None takes all.
+        pixels: leave 2D in pixels.
+        unknown_3d: accept test sequences without 3D (NaN throughout), to predict it.
+        legacy_3dhp_scale: divide the normalised 2D of MPI-INF-3DHP by 1000, as published.
     """
-    train: dict[str, PoseStore | None] = {}
-    test: dict[str, PoseStore | None] = {}
-    for name, arguments in requests.items():
-        train[name], test[name] = LOADERS[name](**arguments)
-    found = [{n: s for n, s in stores.items() if s is not None} for stores in (train, test)]
-    if not any(found):
-        raise UserError(f"--dataset {','.join(requests)}: nothing to train on or to test on")
-    return found[0], found[1]
+
+    root: Path
+    num_joints: int
+    train: bool
+    test: bool
+    train_subjects: tuple[str, ...] | None = None
+    test_subjects: tuple[str, ...] | None = None
+    reduction: Reduction = field(default_factory=Reduction)
+    keypoints: str = "gt"
+    actions: tuple[str, ...] | None = None
+    pixels: bool = False
+    unknown_3d: bool = False
+    legacy_3dhp_scale: bool = False
 
 
-def windowed(
-    stores: Mapping[str, PoseStore],
-    rule: WindowRule,
-    device: torch.device,
-) -> WindowedPoses:
-    """The windows of some data sets on a device.
+@dataclass(frozen=True)
+class Stores:
+    """Poses to train on and poses to test on, on CPU; None for what there is not."""
 
-    Args:
-        stores: by name.
-        rule: windows of Human3.6M; the others keep frame step 1, and those of AMASS lie inside
-            their sequence and are not mirrored.
-        device: where the poses go.
+    train: PoseStore | None
+    test: PoseStore | None
 
-    Returns:
-        The windows, stores in the order given.
+
+@dataclass(frozen=True)
+class TableRule:
+    """How the test errors of a data set are averaged and shown.
+
+    Attributes:
+        corner: what a row of its table is.
+        row_of: the row that a sequence belongs to.
+        by_frames: whether the result is the mean over all frames; else the unweighted mean of the
+            rows.
+        metrics: keys of `common.evaluation.metrics.METRICS`; the first decides which weights are
+            best.
+        last_line: the last line of an evaluation, which scripts parse, a format of these names.
     """
-    return WindowedPoses(
-        [(store.to(device), _rule_of(name, rule)) for name, store in stores.items()]
-    )
+
+    corner: str
+    row_of: Callable[[SequenceName], str]
+    by_frames: bool
+    metrics: tuple[str, ...]
+    last_line: str
 
 
-def _rule_of(name: str, rule: WindowRule) -> WindowRule:
-    if name == "3dhp":
-        return replace(rule, frame_step=mpi_inf_3dhp.FRAME_STEP)
-    if name == "amass":
-        return replace(rule, frame_step=amass.FRAME_STEP, inside=True, mirror=False)
-    return rule
+@dataclass(frozen=True)
+class FileFormat:
+    """A file of a data set, for `python -m common.inspect`.
 
-
-def tell_windows(stores: Mapping[str, PoseStore], poses: WindowedPoses) -> None:
-    """Say how many windows each data set has.
-
-    Raises:
-        UserError: one has none.
+    Attributes:
+        key: the entry by which it is recognised.
+        kind: what it is, in words.
+        read: the dictionary under the key, the path -> its sequences, unchecked.
     """
-    counts = {name: len(poses.samples_of(part)) for part, name in enumerate(stores)}
-    LOG.info("training windows: %s", ", ".join(f"{n} {count}" for n, count in counts.items()))
-    for name, count in counts.items():
-        if not count:
-            raise UserError(f"--dataset {name}: no sequence is long enough for -f {poses.frames}")
+
+    key: str
+    kind: str
+    read: Callable[[Mapping[str, Any], Path], Iterator["FileClip"]]
+
+
+@dataclass(frozen=True)
+class FileClip:
+    """One sequence of a file as one camera or the world sees it, not yet checked.
+
+    Attributes:
+        subject: for the summary.
+        name: subject, action, camera.
+        pose_2d: (L, J, 2), or None.
+        pose_3d: (L, J, 3), or None.
+        units_per_metre: of 3D.
+        box: (4,) left, top, right, bottom of the image in the unit of 2D, or None if not known.
+        fps: frames per second, or None.
+        z_up: whether 3D is in world coordinates, z up, instead of camera space, y down.
+        to_skeleton: a pose (J, C) of the file -> (J', C) in the order of the skeleton.
+        skeleton: to draw it with; None for the one of `SKELETONS` that has as many joints.
+    """
+
+    subject: str
+    name: str
+    pose_2d: Any
+    pose_3d: Any
+    units_per_metre: float = 1.0
+    box: tuple[float, float, float, float] | None = None
+    fps: float | None = None
+    z_up: bool = False
+    to_skeleton: Callable[[Any], Any] = lambda pose: pose
+    skeleton: Skeleton | None = None
+
+    @property
+    def poses(self) -> dict[str, Any]:
+        """What there is, by name."""
+        both = {"2D": self.pose_2d, "3D": self.pose_3d}
+        return {name: poses for name, poses in both.items() if poses is not None}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Everything that differs between data sets.
+
+    Attributes:
+        name: for `--dataset`.
+        title: its name in messages.
+        load: reads what the options ask for; UserError names what is missing or wrong.
+        skeletons: number of joints (`--n_joints`) -> skeleton of its poses.
+        table: how its test errors are averaged; None if it has no test poses.
+        window_rule: the rule of its windows, made of that of the command line.
+        has_subjects: whether its subjects can be chosen.
+        has_actions: whether its actions can be chosen.
+        has_cameras: whether its poses come with the camera's intrinsics.
+        joints_note: why it has no other skeletons, for a message.
+        file_formats: its files, for inspection.
+    """
+
+    name: str
+    title: str
+    load: Callable[[DataOptions], Stores]
+    skeletons: Mapping[int, Skeleton]
+    table: TableRule | None
+    window_rule: Callable[[WindowRule], WindowRule] = lambda rule: rule
+    has_subjects: bool = False
+    has_actions: bool = False
+    has_cameras: bool = False
+    joints_note: str = ""
+    file_formats: tuple[FileFormat, ...] = ()
+
+    def skeleton(self, num_joints: int) -> Skeleton:
+        """The skeleton of its poses with so many joints.
+
+        Raises:
+            UserError: there is none.
+        """
+        if num_joints not in self.skeletons:
+            known = " or ".join(map(str, self.skeletons))
+            raise UserError(
+                f"--n_joints {num_joints}: {self.title} has {known} joints here"
+                f"{self.joints_note}; use --n_joints {known}"
+            )
+        return self.skeletons[num_joints]

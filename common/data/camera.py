@@ -4,8 +4,18 @@ Nine intrinsics describe a camera: focal x y, centre x y, radial k1 k2 k3, tange
 first four in normalised screen units. Quaternions are (w, x, y, z). Any leading dimensions.
 """
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from common.errors import UserError
+
+CAMERA_FILE = "h36m_cameras.json"
+PACKAGED_CAMERAS = Path(__file__).resolve().parents[2] / "dataset" / CAMERA_FILE
 
 
 def normalise_screen(pixel: Tensor, *, width: int, height: int) -> Tensor:
@@ -83,3 +93,70 @@ def back_project(predicted: Tensor, root: Tensor, screen: Tensor, camera: Tensor
     depth = relative_z + root[..., 2:]  # (B, T, J, 1)
     absolute = torch.cat([(screen - centre) * depth / focal, depth], dim=-1)
     return absolute - absolute[..., :1, :]
+
+
+@dataclass(frozen=True)
+class CameraView:
+    """One camera of one subject.
+
+    Attributes:
+        intrinsics: (9,) float32, normalised screen units.
+        orientation: (4,) float32 quaternion w x y z.
+        centre: (3,) float32 metres.
+        width: image width in pixels.
+        height: image height in pixels.
+    """
+
+    intrinsics: Tensor
+    orientation: Tensor
+    centre: Tensor
+    width: int
+    height: int
+
+    def from_world(self, points: Tensor) -> Tensor:
+        """World points (..., 3) in this camera's space, metres."""
+        return world_to_camera(points, self.orientation.to(points), self.centre.to(points))
+
+    def to_screen(self, points: Tensor) -> Tensor:
+        """Points (L, ..., 3) of this camera's space on its screen, (L, ..., 2) normalised."""
+        return project(points[None], self.intrinsics.to(points)[None])[0]
+
+
+def load_cameras(root: Path) -> dict[str, list[CameraView]]:
+    """The cameras of every subject, from the data folder's own file or the one that we ship.
+
+    Args:
+        root: data folder; a file `h36m_cameras.json` in it takes precedence.
+
+    Returns:
+        Subject -> its cameras, in the order of the 2D files.
+
+    Raises:
+        UserError: the file is not in the format.
+    """
+    path = root / CAMERA_FILE if (root / CAMERA_FILE).exists() else PACKAGED_CAMERAS
+    try:
+        content = json.loads(path.read_text())
+        return {
+            subject: [
+                _camera_view(inner, outer)
+                for inner, outer in zip(content["intrinsic"], extrinsics, strict=True)
+            ]
+            for subject, extrinsics in content["extrinsic"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a camera file ({type(error).__name__}: {error})") from None
+
+
+def _camera_view(inner: dict[str, Any], outer: dict[str, Any]) -> CameraView:
+    width, height = inner["res_w"], inner["res_h"]
+    focal = torch.tensor(inner["focal_length"]) / width * 2
+    centre = normalise_screen(torch.tensor(inner["center"]), width=width, height=height)
+    distortion = torch.tensor([*inner["radial_distortion"], *inner["tangential_distortion"]])
+    return CameraView(
+        intrinsics=torch.cat([focal, centre, distortion]),
+        orientation=torch.tensor(outer["orientation"]),
+        centre=torch.tensor(outer["translation"]) / 1000,
+        width=width,
+        height=height,
+    )

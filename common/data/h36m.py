@@ -3,93 +3,32 @@
 Formats: SPEC section 3 of the project, that is the .npz files of VideoPose3D.
 """
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from common.data.camera import normalise_screen, project, world_to_camera
+from common.data.base import DataOptions, DataSet, FileClip, FileFormat, Stores, TableRule
+from common.data.camera import CAMERA_FILE, CameraView, load_cameras, normalise_screen
 from common.data.npz import float_tensor, load_dictionary, numeric_shape
-from common.data.pose_ops import relative_to_root
-from common.data.pose_store import PoseStore, SequenceName, Source, build_store
-from common.data.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
+from common.data.pose_store import PoseStore, Reduction, SequenceName, Source, build_store
+from common.data.skeleton import (
+    H36M_16,
+    H36M_17,
+    H36M_32_TO_17,
+    JOINT_ABSENT_FROM_16,
+    Skeleton,
+)
 from common.errors import UserError
 from common.log import LOG
 
-CAMERA_FILE = "h36m_cameras.json"
-PACKAGED_CAMERAS = Path(__file__).resolve().parents[2] / "dataset" / CAMERA_FILE
-
-
-@dataclass(frozen=True)
-class CameraView:
-    """One camera of one subject.
-
-    Attributes:
-        intrinsics: (9,) float32, normalised screen units.
-        orientation: (4,) float32 quaternion w x y z.
-        centre: (3,) float32 metres.
-        width: image width in pixels.
-        height: image height in pixels.
-    """
-
-    intrinsics: Tensor
-    orientation: Tensor
-    centre: Tensor
-    width: int
-    height: int
-
-    def from_world(self, points: Tensor) -> Tensor:
-        """World points (..., 3) in this camera's space, metres."""
-        return world_to_camera(points, self.orientation.to(points), self.centre.to(points))
-
-    def to_screen(self, points: Tensor) -> Tensor:
-        """Points (L, ..., 3) of this camera's space on its screen, (L, ..., 2) normalised."""
-        return project(points[None], self.intrinsics.to(points)[None])[0]
-
-
-def load_cameras(root: Path) -> dict[str, list[CameraView]]:
-    """The cameras of every subject, from the data folder's own file or the one that we ship.
-
-    Args:
-        root: data folder; a file `h36m_cameras.json` in it takes precedence.
-
-    Returns:
-        Subject -> its cameras, in the order of the 2D files.
-
-    Raises:
-        UserError: the file is not in the format.
-    """
-    path = root / CAMERA_FILE if (root / CAMERA_FILE).exists() else PACKAGED_CAMERAS
-    try:
-        content = json.loads(path.read_text())
-        return {
-            subject: [
-                _camera_view(inner, outer)
-                for inner, outer in zip(content["intrinsic"], extrinsics, strict=True)
-            ]
-            for subject, extrinsics in content["extrinsic"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a camera file ({type(error).__name__}: {error})") from None
-
-
-def _camera_view(inner: dict[str, Any], outer: dict[str, Any]) -> CameraView:
-    width, height = inner["res_w"], inner["res_h"]
-    focal = torch.tensor(inner["focal_length"]) / width * 2
-    centre = normalise_screen(torch.tensor(inner["center"]), width=width, height=height)
-    distortion = torch.tensor([*inner["radial_distortion"], *inner["tangential_distortion"]])
-    return CameraView(
-        intrinsics=torch.cat([focal, centre, distortion]),
-        orientation=torch.tensor(outer["orientation"]),
-        centre=torch.tensor(outer["translation"]) / 1000,
-        width=width,
-        height=height,
-    )
+TRAIN_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
+TEST_SUBJECTS = ("S9", "S11")
+FRAME_RATE = 50  # of Human3.6M itself; other subjects in its format may have any
+SKELETONS = {17: H36M_17, 16: H36M_16}
 
 
 @dataclass(frozen=True)
@@ -111,17 +50,16 @@ class H36MFiles:
     path_2d: Path
 
     @classmethod
-    def read(cls, root_path: str, keypoints: str) -> "H36MFiles":
+    def read(cls, root: Path, keypoints: str) -> "H36MFiles":
         """Read a data folder.
 
         Args:
-            root_path: the folder, with or without a trailing slash.
+            root: the folder.
             keypoints: which `data_2d_h36m_<keypoints>.npz`.
 
         Raises:
             UserError: a file is missing, unreadable or without its key.
         """
-        root = Path(root_path)
         path_3d = root / "data_3d_h36m.npz"
         path_2d = root / f"data_2d_h36m_{keypoints}.npz"
         return cls(
@@ -135,26 +73,21 @@ class H36MFiles:
     def store(
         self,
         subjects: Sequence[str],
+        skeleton: Skeleton,
+        reduction: Reduction | None = None,
         *,
-        num_joints: int,
         actions: Sequence[str] | None = None,
-        downsample: int = 1,
-        subset: float = 1.0,
         pixels: bool = False,
-        max_frames: int | None = None,
         unknown_3d: bool = False,
     ) -> PoseStore:
-        """Poses of some subjects in flat tensors; what the files lack is said in the log.
+        """Poses of some subjects in flat tensors; what the files lack is logged.
 
         Args:
             subjects: subject names.
-            num_joints: 16 or 17.
+            skeleton: `H36M_17` or `H36M_16`.
+            reduction: what is kept of the sequences; None for everything.
             actions: prefixes of action names; None takes all.
-            downsample: keep every n-th frame.
-            subset: keep this share of each sequence, one run of frames at a place that depends on
-                its name only.
             pixels: leave 2D in pixels.
-            max_frames: keep only so many frames (`--debug`); None for all.
             unknown_3d: see `build_store`.
 
         Returns:
@@ -171,17 +104,15 @@ class H36MFiles:
                 f"no sequences{wanted} for the subjects {', '.join(subjects)} in {self.path_3d}"
             )
         sources = [
-            self._source(name, world, screen, num_joints, pixels=pixels)
+            self._source(name, world, screen, skeleton.num_joints, pixels=pixels)
             for name, world, screen in entries
         ]
         return build_store(
             sources,
-            num_joints=num_joints,
+            skeleton,
+            reduction or Reduction(),
             path_2d=self.path_2d,
             path_3d=self.path_3d,
-            downsample=downsample,
-            subset=subset,
-            max_frames=max_frames,
             unknown_3d=unknown_3d,
         )
 
@@ -277,37 +208,29 @@ class H36MFiles:
         return poses if shape[1] == num_joints else _without_neck(poses)
 
 
-def load_stores(
-    *,
-    root_path: str,
-    keypoints: str,
-    train_subjects: Sequence[str] | None,
-    test_subjects: Sequence[str] | None,
-    subset: float,
-    unknown_3d: bool,
-    **options: Any,
-) -> tuple[PoseStore | None, PoseStore | None]:
-    """Training and test poses of a data folder.
-
-    Args:
-        root_path: see `H36MFiles.read`.
-        keypoints: see `H36MFiles.read`.
-        train_subjects: None for no training poses.
-        test_subjects: None for no test poses.
-        subset: share of each training sequence.
-        unknown_3d: accept test sequences without 3D (NaN throughout), to predict it.
-        **options: of `H36MFiles.store`, for both.
-
-    Returns:
-        The stores, on CPU, None for what was not asked for.
-    """
-    files = H36MFiles.read(root_path, keypoints)
+def load(options: DataOptions) -> Stores:
+    """Training and test poses of a data folder."""
+    files = H36MFiles.read(options.root, options.keypoints)
+    skeleton = SKELETONS[options.num_joints]
     train = test = None
-    if train_subjects is not None:
-        train = files.store(train_subjects, subset=subset, **options)
-    if test_subjects is not None:
-        test = files.store(test_subjects, unknown_3d=unknown_3d, **options)
-    return train, test
+    if options.train:
+        train = files.store(
+            options.train_subjects or TRAIN_SUBJECTS,
+            skeleton,
+            options.reduction,
+            actions=options.actions,
+            pixels=options.pixels,
+        )
+    if options.test:
+        test = files.store(
+            options.test_subjects or TEST_SUBJECTS,
+            skeleton,
+            replace(options.reduction, subset=1.0),
+            actions=options.actions,
+            pixels=options.pixels,
+            unknown_3d=options.unknown_3d,
+        )
+    return Stores(train, test)
 
 
 def _poses_by_subject(path: Path, key: str) -> dict[str, dict[str, Any]]:
@@ -319,13 +242,65 @@ def _poses_by_subject(path: Path, key: str) -> dict[str, dict[str, Any]]:
 
 
 def _camera_space(world: np.ndarray, view: CameraView, num_joints: int) -> Tensor:
-    """(L, 32, 3) world metres -> (L, J, 3) camera space, root-relative but for the root."""
+    """(L, 32, 3) world metres -> (L, J, 3) metres in camera space."""
     poses = float_tensor(world[:, list(H36M_32_TO_17)])
     if num_joints == 16:
         poses = _without_neck(poses)
-    return relative_to_root(view.from_world(poses))
+    return view.from_world(poses)
 
 
 def _without_neck(poses: Tensor) -> Tensor:
     kept = [j for j in range(poses.shape[1]) if j != JOINT_ABSENT_FROM_16]
     return poses[:, kept]
+
+
+def _file_clips_3d(poses: Mapping[str, Any], path: Path) -> Iterator[FileClip]:
+    for subject, action, array in _two_levels(poses, path):
+        joints = array[:, list(H36M_32_TO_17)] if numeric_shape(array)[1:] == (32, 3) else array
+        yield FileClip(
+            subject, f"{subject} {action}", None, joints, fps=_frame_rate(subject), z_up=True
+        )
+
+
+def _file_clips_2d(poses: Mapping[str, Any], path: Path) -> Iterator[FileClip]:
+    cameras = load_cameras(path.parent)
+    for subject, action, views in _two_levels(poses, path):
+        for number, array in enumerate(views if isinstance(views, list | tuple) else [views]):
+            known = cameras.get(subject, [])[number : number + 1]
+            box = (0.0, 0.0, known[0].width, known[0].height) if known else None
+            name = f"{subject} {action} camera {number}"
+            yield FileClip(subject, name, array, None, box=box, fps=_frame_rate(subject))
+
+
+def _frame_rate(subject: str) -> float | None:
+    return FRAME_RATE if subject in (*TRAIN_SUBJECTS, *TEST_SUBJECTS) else None
+
+
+def _two_levels(poses: Mapping[str, Any], path: Path) -> Iterator[tuple[str, str, Any]]:
+    for subject, actions in poses.items():
+        if not isinstance(actions, dict):
+            raise UserError(f"{path}: {subject} is not a dictionary of actions")
+        for action, value in actions.items():
+            yield str(subject), str(action), value
+
+
+DATA_SET = DataSet(
+    name="h36m",
+    title="Human3.6M",
+    load=load,
+    skeletons=SKELETONS,
+    table=TableRule(
+        corner="Action",
+        row_of=lambda name: name.action.split(" ")[0],  # "Walking 1" counts as Walking
+        by_frames=False,
+        metrics=("protocol_1", "protocol_2", "velocity"),
+        last_line="p1: {protocol_1:.2f}, p2: {protocol_2:.2f}",
+    ),
+    has_subjects=True,
+    has_actions=True,
+    has_cameras=True,
+    file_formats=(
+        FileFormat("positions_3d", "3D poses in Human3.6M's format", _file_clips_3d),
+        FileFormat("positions_2d", "2D poses in Human3.6M's format", _file_clips_2d),
+    ),
+)

@@ -3,7 +3,8 @@
 Formats: SPEC section 3 of the project, that is the .npz files of P-STMO.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.data.base import DataOptions, DataSet, FileClip, FileFormat, Stores, TableRule
 from common.data.camera import normalise_screen
 from common.data.npz import float_tensor, load_dictionary, pose_array
-from common.data.pose_ops import relative_to_root
-from common.data.pose_store import PoseStore, SequenceName, Source, build_store
+from common.data.pose_store import PoseStore, Reduction, SequenceName, Source, build_store
+from common.data.skeleton import H36M_16
+from common.data.windows import WindowRule
 from common.errors import UserError
 from common.log import LOG
 
 TRAIN_FILE, TEST_FILE = "data_train_3dhp.npz", "data_test_3dhp.npz"
-FRAME_STEP = 1  # inside its windows, whatever -tds says
 # The data set's joints that our 16 take, after HEAD_TOP was moved half-way to HEAD.
 JOINTS_TO_16 = (14, 8, 9, 10, 11, 12, 13, 15, 16, 0, 5, 6, 7, 2, 3, 4)
 HEAD_TOP, NECK, HEAD, SHOULDERS = 0, 1, 16, (2, 5)
 SMALL_IMAGES = {"TS5": (1920, 1080), "TS6": (1920, 1080)}
 IMAGE_SIZE = (2048, 2048)
+MILLIMETRES_PER_METRE = 1000
 LEGACY_DIVISOR = 1000  # published runs divide normalised 2D by it, as if it were in mm
 
 
@@ -53,66 +56,36 @@ def to_17_joints(poses: Tensor) -> Tensor:
     return restored
 
 
-def load_stores(
-    *,
-    root_path: str,
-    num_joints: int,
-    train_subjects: Sequence[str] | None,
-    test_subjects: Sequence[str] | None,
-    train: bool,
-    test: bool,
-    downsample: int,
-    subset: float,
-    max_frames: int | None,
-    pixels: bool,
-    legacy_scale: bool,
-) -> tuple[PoseStore | None, PoseStore | None]:
-    """Training and test poses of a data folder.
+def window_rule(rule: WindowRule) -> WindowRule:
+    """Windows have frame step 1, as published."""
+    return replace(rule, frame_step=1)
 
-    Args:
-        root_path: the folder.
-        num_joints: must be 16.
-        train_subjects: for example S1; None for all that the file holds.
-        test_subjects: for example TS1; None for all that the file holds.
-        train: whether training poses are wanted.
-        test: whether test poses are wanted.
-        downsample: keep every n-th frame.
-        subset: share of each training sequence.
-        max_frames: keep only so many frames of each store (`--debug`); None for all.
-        pixels: leave 2D in pixels.
-        legacy_scale: divide normalised 2D by 1000, as published.
 
-    Returns:
-        The stores, on CPU, None for what was not asked for.
+def load(options: DataOptions) -> Stores:
+    """Training and test poses of a data folder; by default all subjects of the files.
 
     Raises:
         UserError: a file is missing or not in the format; the message names the place.
     """
-    if num_joints != 16:
-        raise UserError(
-            f"--n_joints {num_joints}: MPI-INF-3DHP has no neck between thorax and head as the "
-            "17-joint skeleton does; use --n_joints 16"
-        )
-    root, divisor = Path(root_path), LEGACY_DIVISOR if legacy_scale else 1
 
     def store(
-        path: Path, subjects: Sequence[str] | None, sequences: Any, share: float
+        name: str,
+        subjects: Sequence[str] | None,
+        sequences: Callable[[Mapping[str, Any]], Iterator[tuple[SequenceName, Any]]],
+        reduction: Reduction,
     ) -> PoseStore:
+        path = options.root / name
         content = _of_subjects(load_dictionary(path, "data"), subjects, path)
-        return build_store(
-            [_source(path, *entry, pixels=pixels, divisor=divisor) for entry in sequences(content)],
-            num_joints=num_joints,
-            path_2d=path,
-            path_3d=path,
-            downsample=downsample,
-            subset=share,
-            max_frames=max_frames,
-        )
+        sources = [_source(path, *entry, options) for entry in sequences(content)]
+        return build_store(sources, H36M_16, reduction, path_2d=path, path_3d=path)
 
-    return (
-        store(root / TRAIN_FILE, train_subjects, _training_sequences, subset) if train else None,
-        store(root / TEST_FILE, test_subjects, _test_sequences, 1.0) if test else None,
-    )
+    train = test = None
+    if options.train:
+        train = store(TRAIN_FILE, options.train_subjects, _training_sequences, options.reduction)
+    if options.test:
+        whole = replace(options.reduction, subset=1.0)
+        test = store(TEST_FILE, options.test_subjects, _test_sequences, whole)
+    return Stores(train, test)
 
 
 def _of_subjects(
@@ -153,7 +126,7 @@ def _test_sequences(content: Mapping[str, Any]) -> Iterator[tuple[SequenceName, 
         yield SequenceName(subject, "test", 0), entry
 
 
-def _source(path: Path, name: SequenceName, entry: Any, *, pixels: bool, divisor: int) -> Source:
+def _source(path: Path, name: SequenceName, entry: Any, options: DataOptions) -> Source:
     """One camera's sequence of either file, checked."""
     where = f"{path}: {name}"
     screen = pose_array(entry, "data_2d", joints=17, coordinates=2, where=where)
@@ -162,13 +135,14 @@ def _source(path: Path, name: SequenceName, entry: Any, *, pixels: bool, divisor
     if len(screen) < length:
         raise UserError(f"{where} has {len(screen)} frames in 2D, {length} in 3D")
     width, height = image_size(name.subject)
+    divisor = LEGACY_DIVISOR if options.legacy_3dhp_scale else 1
 
     def read(kept: slice) -> tuple[Tensor, Tensor]:
         pose_2d = float_tensor(screen[:length][kept])
-        if not pixels:
+        if not options.pixels:
             pose_2d = normalise_screen(pose_2d, width=width, height=height) / divisor
-        pose_3d = to_16_joints(float_tensor(space[kept])) / 1000  # mm -> m
-        return to_16_joints(pose_2d), relative_to_root(pose_3d)
+        pose_3d = to_16_joints(float_tensor(space[kept])) / MILLIMETRES_PER_METRE
+        return to_16_joints(pose_2d), pose_3d
 
     return Source(
         name,
@@ -182,10 +156,52 @@ def _source(path: Path, name: SequenceName, entry: Any, *, pixels: bool, divisor
 def _labels(
     path: Path, name: SequenceName, entry: Mapping[str, Any], key: str, length: int
 ) -> Tensor | None:
-    """A number a frame (length,) int64, or None if the file does not have them."""
+    """One number per frame (length,) int64, or None if the file does not have them."""
     if key not in entry:
         return None
     labels = np.asarray(entry[key]).reshape(-1)
     if len(labels) < length or labels.dtype.kind not in "fiub":
         raise UserError(f"{path}: {key!r} of {name} is not a number for each of {length} frames")
     return torch.from_numpy(labels[:length].astype(np.int64))
+
+
+def _file_clips(data: Mapping[str, Any], path: Path) -> Iterator[FileClip]:
+    for key, value in data.items():
+        if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+            views, fps = value[0], (value[1] if len(value) > 1 else None)
+        else:
+            views, fps = {"": value}, None
+        for camera, entry in views.items():
+            if not isinstance(entry, dict):
+                raise UserError(f"{path}: {key} is not a dictionary of 'data_2d', 'data_3d'")
+            subject = str(key).split()[0]
+            width, height = image_size(subject)
+            yield FileClip(
+                subject,
+                f"{key} camera {camera}" if camera else str(key),
+                entry.get("data_2d"),
+                entry.get("data_3d"),
+                units_per_metre=MILLIMETRES_PER_METRE,
+                box=(0.0, 0.0, width, height),
+                fps=fps,
+                to_skeleton=lambda pose: to_16_joints(float_tensor(pose)).numpy(),
+            )
+
+
+DATA_SET = DataSet(
+    name="3dhp",
+    title="MPI-INF-3DHP",
+    load=load,
+    skeletons={16: H36M_16},
+    joints_note=" (no neck between thorax and head as the 17-joint skeleton has)",
+    table=TableRule(
+        corner="Sequence",
+        row_of=lambda name: name.subject,
+        by_frames=True,
+        metrics=("protocol_1", "protocol_2", "velocity", "pck", "auc"),
+        last_line="p1: {protocol_1:.2f}, pck: {pck:.2f} auc: {auc:.2f} %",
+    ),
+    window_rule=window_rule,
+    has_subjects=True,
+    file_formats=(FileFormat("data", "poses in MPI-INF-3DHP's format", _file_clips),),
+)

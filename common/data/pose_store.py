@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.data.pose_ops import mirror_camera, mirror_pose
-from common.data.windows import WindowIndex, WindowRule, Windows
+from common.data.pose_ops import centre_on_root, mirror_camera, mirror_pose
+from common.data.skeleton import Skeleton
+from common.data.windows import Windows
 from common.errors import UserError
 
 
@@ -31,9 +32,10 @@ class PoseStore:
     """Sequences of 2D and 3D poses laid end to end.
 
     Attributes:
+        skeleton: of all poses.
         pose_2d: (N, J, 2) float32, normalised screen coordinates (pixels with `--crop_uv 1`).
-        pose_3d: (N, J, 3) float32 camera-space metres; joint 0 is the root's position, the other
-            joints are relative to it.
+        pose_3d: (N, J, 3) float32 metres along the camera's axes, relative to joint 0.
+        root_3d: (N, 3) float32 metres, the position of joint 0 in camera space.
         cameras: (S, 9) float32 intrinsics of each sequence; None where the files hold none.
         offsets: (S + 1,) int64 on CPU; sequence s holds frames offsets[s] to offsets[s + 1] - 1.
         names: S names.
@@ -44,8 +46,10 @@ class PoseStore:
             where the files do not say.
     """
 
+    skeleton: Skeleton
     pose_2d: Tensor
     pose_3d: Tensor
+    root_3d: Tensor
     cameras: Tensor | None
     offsets: Tensor
     names: list[SequenceName]
@@ -62,7 +66,7 @@ class PoseStore:
     @property
     def num_joints(self) -> int:
         """J."""
-        return self.pose_2d.shape[1]
+        return self.skeleton.num_joints
 
     @property
     def device(self) -> torch.device:
@@ -75,6 +79,7 @@ class PoseStore:
             self,
             pose_2d=self.pose_2d.to(device),
             pose_3d=self.pose_3d.to(device),
+            root_3d=self.root_3d.to(device),
             cameras=None if self.cameras is None else self.cameras.to(device),
         )
 
@@ -90,6 +95,7 @@ class PoseStore:
             self,
             pose_2d=self.pose_2d[: offsets[-1]],
             pose_3d=self.pose_3d[: offsets[-1]],
+            root_3d=self.root_3d[: offsets[-1]],
             cameras=cut(self.cameras, count),
             offsets=offsets,
             names=self.names[:count],
@@ -115,19 +121,41 @@ class PoseStore:
 
     def window_2d(self, windows: Windows) -> Tensor:
         """(B, T, J, 2) screen coordinates of every frame of the windows."""
-        return _gather(self.pose_2d, windows.frames, windows.num_plain)
+        return self._gather(self.pose_2d, windows.frames, windows)
 
     def window_3d(self, windows: Windows) -> Tensor:
-        """(B, T, J, 3) metres, joint 0 the root's position, of every frame of the windows."""
-        return _gather(self.pose_3d, windows.frames, windows.num_plain)
+        """(B, T, J, 3) metres relative to the root, of every frame of the windows."""
+        return self._gather(self.pose_3d, windows.frames, windows)
 
-    def centre_2d(self, windows: Windows) -> Tensor:
-        """(B, 1, J, 2) screen coordinates of the centre frames."""
-        return _gather(self.pose_2d, windows.centres[:, None], windows.num_plain)
+    def window_root(self, windows: Windows) -> Tensor:
+        """(B, T, 1, 3) metres, the position of the root in every frame of the windows."""
+        return self._gather_root(windows.frames, windows)
 
-    def centre_3d(self, windows: Windows) -> Tensor:
-        """(B, 1, J, 3) metres, joint 0 the root's position, of the centre frames."""
-        return _gather(self.pose_3d, windows.centres[:, None], windows.num_plain)
+    def target_2d(self, windows: Windows) -> Tensor:
+        """(B, 1, J, 2) screen coordinates of the target frames."""
+        return self._gather(self.pose_2d, windows.targets[:, None], windows)
+
+    def target_3d(self, windows: Windows) -> Tensor:
+        """(B, 1, J, 3) metres relative to the root, of the target frames."""
+        return self._gather(self.pose_3d, windows.targets[:, None], windows)
+
+    def target_root(self, windows: Windows) -> Tensor:
+        """(B, 1, 1, 3) metres, the position of the root in the target frames."""
+        return self._gather_root(windows.targets[:, None], windows)
+
+    def _gather(self, flat: Tensor, frames: Tensor, windows: Windows) -> Tensor:
+        """Rows (N, J, C) of the store -> windows (B, T, J, C), mirrored where they are."""
+        rows = flat.flatten(1).index_select(0, frames.flatten())
+        poses = rows.view(*frames.shape, *flat.shape[1:])
+        if windows.num_plain < len(windows):
+            mirrored = poses[windows.num_plain :]
+            poses[windows.num_plain :] = mirror_pose(mirrored, self.skeleton)
+        return poses
+
+    def _gather_root(self, frames: Tensor, windows: Windows) -> Tensor:
+        roots = self.root_3d.index_select(0, frames.flatten()).view(*frames.shape, 1, 3)
+        roots[windows.num_plain :, ..., 0] *= -1
+        return roots
 
     def window_cameras(self, windows: Windows) -> Tensor:
         """(B, 9) intrinsics, mirrored where the window is."""
@@ -138,102 +166,6 @@ class PoseStore:
         return cameras
 
 
-def _gather(flat: Tensor, frames: Tensor, num_plain: int) -> Tensor:
-    """Rows (N, J, C) of a store -> windows (B, T, J, C), those from `num_plain` on mirrored."""
-    rows = flat.flatten(1).index_select(0, frames.flatten())
-    windows = rows.view(*frames.shape, *flat.shape[1:])
-    if num_plain < len(windows):
-        windows[num_plain:] = mirror_pose(windows[num_plain:])
-    return windows
-
-
-class WindowedPoses:
-    """The windows of one or several stores, numbered through.
-
-    Attributes:
-        parts: each store with the index of its windows.
-        frames: T, frames of a window.
-    """
-
-    def __init__(self, parts: Sequence[tuple[PoseStore, WindowRule]]) -> None:
-        """Index the windows of some stores.
-
-        Args:
-            parts: the stores, on one device, each with its own rule; T is the same in all.
-        """
-        self.parts = [
-            (store, WindowIndex(store.offsets, rule, store.counted)) for store, rule in parts
-        ]
-        self.ends = torch.tensor([len(index) for _, index in self.parts]).cumsum(0)
-        self.starts = [0, *self.ends.tolist()]
-        self.frames = parts[0][1].frames
-
-    def __len__(self) -> int:
-        return self.starts[-1]
-
-    def samples_of(self, part: int) -> range:
-        """The numbers of the windows of one store."""
-        return range(self.starts[part], self.starts[part + 1])
-
-    def windows(self, samples: Tensor) -> "Chosen":
-        """Some windows, each on the device of its store.
-
-        Args:
-            samples: (B,) int64 on CPU, numbers below the number of windows.
-
-        Returns:
-            The windows, grouped by store.
-        """
-        part_of = torch.searchsorted(self.ends, samples, right=True)
-        return Chosen(
-            [
-                (store, index.windows(mine - start).to(store.device))
-                for number, ((store, index), start) in enumerate(
-                    zip(self.parts, self.starts[:-1], strict=True)
-                )
-                if len(mine := samples[part_of == number])
-            ]
-        )
-
-    def sequences_of(self, samples: Tensor) -> list[str]:
-        """The sequences that some windows (B,) are cut from, each named once."""
-        return [
-            str(store.names[number])
-            for store, windows in self.windows(samples).parts
-            for number in windows.sequences.unique().tolist()
-        ]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A batch of windows, those of each store together.
-
-    Attributes:
-        parts: stores and the windows chosen from them.
-    """
-
-    parts: list[tuple[PoseStore, Windows]]
-
-    def __len__(self) -> int:
-        return sum(len(windows) for _, windows in self.parts)
-
-    def window_2d(self) -> Tensor:
-        """(B, T, J, 2) screen coordinates."""
-        return _joined([store.window_2d(windows) for store, windows in self.parts])
-
-    def window_3d(self) -> Tensor:
-        """(B, T, J, 3) metres, joint 0 the root's position."""
-        return _joined([store.window_3d(windows) for store, windows in self.parts])
-
-    def cameras(self) -> Tensor:
-        """(B, 9) intrinsics; every store has them."""
-        return _joined([store.window_cameras(windows) for store, windows in self.parts])
-
-
-def _joined(tensors: list[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-
-
 @dataclass(frozen=True)
 class Source:
     """A sequence that a file holds, before it is read into a store.
@@ -241,8 +173,8 @@ class Source:
     Attributes:
         name: where it comes from.
         length: L, its frames in the file.
-        read: frames to keep (a slice of L) -> 2D poses (L', J, 2), 3D poses (L', J, 3) as in
-            `PoseStore`.
+        read: frames to keep (a slice of L) -> 2D poses (L', J, 2) as in `PoseStore`, absolute 3D
+            poses (L', J, 3), metres in camera space.
         camera: (9,) intrinsics, if the file holds them.
         counted: (L,) bool, the frames that a test counts; None for all.
         activities: (L,) int64, if the file says.
@@ -256,28 +188,39 @@ class Source:
     activities: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Reduction:
+    """How much of the sequences of a file is kept.
+
+    Attributes:
+        downsample: keep every n-th frame.
+        subset: keep this share of each sequence, one run of frames at a place that depends on its
+            name only.
+        max_frames: keep only so many frames of the store (`--debug`); None for all.
+    """
+
+    downsample: int = 1
+    subset: float = 1.0
+    max_frames: int | None = None
+
+
 def build_store(
     sources: Sequence[Source],
+    skeleton: Skeleton,
+    reduction: Reduction,
     *,
-    num_joints: int,
     path_2d: Path,
     path_3d: Path,
-    downsample: int = 1,
-    subset: float = 1.0,
-    max_frames: int | None = None,
     unknown_3d: bool = False,
 ) -> PoseStore:
     """Read sequences into flat tensors.
 
     Args:
         sources: the sequences, at least one; either all or none have a camera.
-        num_joints: J.
+        skeleton: of their poses.
+        reduction: what is kept of them.
         path_2d: where 2D poses come from, for messages.
         path_3d: where 3D poses come from.
-        downsample: keep every n-th frame.
-        subset: keep this share of each sequence, one run of frames at a place that depends on its
-            name only.
-        max_frames: keep only so many frames of the store (`--debug`); None for all.
         unknown_3d: accept sequences whose 3D is NaN throughout: there is none.
 
     Returns:
@@ -286,14 +229,17 @@ def build_store(
     Raises:
         UserError: a pose is not finite; the message names the place.
     """
-    kept = [_kept_frames(s.name, s.length, downsample=downsample, subset=subset) for s in sources]
+    kept = [_kept_frames(s.name, s.length, reduction) for s in sources]
     lengths = [len(range(*k.indices(s.length))) for k, s in zip(kept, sources, strict=True)]
     offsets = torch.tensor([0, *lengths]).cumsum(0)
-    pose_2d = torch.empty(int(offsets[-1]), num_joints, 2)
-    pose_3d = torch.empty(int(offsets[-1]), num_joints, 3)
+    pose_2d = torch.empty(int(offsets[-1]), skeleton.num_joints, 2)
+    pose_3d = torch.empty(int(offsets[-1]), skeleton.num_joints, 3)
+    root_3d = torch.empty(int(offsets[-1]), 3)
     bounds = offsets.tolist()
     for source, frames, start, stop in zip(sources, kept, bounds[:-1], bounds[1:], strict=True):
-        pose_2d[start:stop], pose_3d[start:stop] = source.read(frames)
+        pose_2d[start:stop], absolute = source.read(frames)
+        root_3d[start:stop] = absolute[:, 0]
+        pose_3d[start:stop] = centre_on_root(absolute)
 
     def frame_by_frame(each: Sequence[Tensor | None], fill: int) -> Tensor | None:
         if all(tensor is None for tensor in each):
@@ -309,27 +255,28 @@ def build_store(
     counted = frame_by_frame([s.counted for s in sources], 1)
     cameras = [source.camera for source in sources if source.camera is not None]
     store = PoseStore(
+        skeleton=skeleton,
         pose_2d=pose_2d,
         pose_3d=pose_3d,
+        root_3d=root_3d,
         cameras=torch.stack(cameras) if cameras else None,
         offsets=offsets,
         names=[source.name for source in sources],
-        frame_step=downsample,
+        frame_step=reduction.downsample,
         first_frames=[frames.start for frames in kept],
         counted=None if counted is None else counted.bool(),
         activities=frame_by_frame([s.activities for s in sources], -1),
     )
     _check_finite(store, store.pose_2d, path_2d, unknown=False)
     _check_finite(store, store.pose_3d, path_3d, unknown=unknown_3d)
-    return store if max_frames is None else store.head(max_frames)
+    return store if reduction.max_frames is None else store.head(reduction.max_frames)
 
 
-def _kept_frames(name: SequenceName, length: int, *, downsample: int, subset: float) -> slice:
-    """The frames of a sequence that --downsample and --subset keep; the same for all cameras."""
-    count = length
-    start = 0
-    if subset < 1:
-        count = max(round(length // downsample * subset), 1) * downsample
+def _kept_frames(name: SequenceName, length: int, reduction: Reduction) -> slice:
+    """The frames of a sequence that are kept; the same for all cameras."""
+    downsample, count, start = reduction.downsample, length, 0
+    if reduction.subset < 1:
+        count = max(round(length // downsample * reduction.subset), 1) * downsample
         digest = hashlib.sha256(f"{name.subject} {name.action} {length}".encode()).digest()
         room = max(length - count, 0) + 1
         start = math.floor(int.from_bytes(digest[:8], "big") / 2**64 * room)

@@ -10,8 +10,6 @@ import numpy as np
 from common.data.skeleton import Skeleton
 from common.files import write_atomically
 
-SIDE_COLOURS = {"left": "tab:blue", "right": "tab:orange", "middle": "0.3"}
-
 
 def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
     """A figure without a display; matplotlib is slow to import and only drawing needs it."""
@@ -38,26 +36,20 @@ def draw_skeleton(
     *,
     joints: np.ndarray | None = None,
 ) -> None:
-    """Bones of (J, 2) points with y down; without a colour, one colour a side of the body.
+    """Draw the bones of (J, 2) points, y down; without a colour, one colour per side of the body.
 
     With `joints` (J,) bool, only the bones that lead to these.
     """
     for joint, parent in enumerate(skeleton.parents):
         if parent >= 0 and (joints is None or joints[joint]):
-            side = _side(joint, skeleton)
             points = pose[[parent, joint]]
-            axis.plot(points[:, 0], points[:, 1], color=colour or SIDE_COLOURS[side], linewidth=1.8)
+            shown = colour or skeleton.colour(joint)
+            axis.plot(points[:, 0], points[:, 1], color=shown, linewidth=1.8)
     axis.set_aspect("equal")
     if not axis.yaxis_inverted():
         axis.invert_yaxis()
     axis.set_xticks([])
     axis.set_yticks([])
-
-
-def _side(joint: int, skeleton: Skeleton) -> str:
-    if joint in skeleton.left:
-        return "left"
-    return "right" if joint in skeleton.right else "middle"
 
 
 def same_limits(axes: Sequence[Any]) -> None:

@@ -1,31 +1,18 @@
-"""Errors of 3D poses: protocol 1, protocol 2, velocity, share of correct joints."""
+"""Metrics of 3D poses, declared once: tables, logs, results and pictures loop over them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from common.data.pose_ops import joint_errors
 
 # Poses whose singular value decompositions are computed together; bounds memory, not results.
 PROCRUSTES_CHUNK = 65536
 # Of MPI-INF-3DHP (Mehta et al., 3DV 2017): metres.
 PCK_THRESHOLD = 0.150
 NUM_AUC_THRESHOLDS = 31  # 0, 5, ..., 150 mm
-
-
-def joint_errors(predicted: Tensor, target: Tensor) -> Tensor:
-    """Euclidean distances (..., J) of two poses (..., J, C), in their unit."""
-    return torch.linalg.vector_norm(predicted - target, dim=-1)
-
-
-def mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean per-joint position error over everything: protocol 1 when roots are aligned.
-
-    Args:
-        predicted: (..., J, C).
-        target: (..., J, C).
-
-    Returns:
-        () in the unit of the poses.
-    """
-    return joint_errors(predicted, target).mean()
 
 
 def p_mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
@@ -80,17 +67,83 @@ def velocity_errors(predicted: Tensor, target: Tensor) -> Tensor:
     return joint_errors(predicted.diff(dim=0), target.diff(dim=0)).mean(-1)
 
 
-def correct_joints(errors: Tensor) -> tuple[Tensor, Tensor]:
-    """PCK and AUC joint by joint; means over joints and frames are the metrics.
+def correct_joints(errors: Tensor) -> Tensor:
+    """PCK joint by joint; the mean over joints and frames is the metric.
 
     Args:
         errors: (..., J) metres.
 
     Returns:
-        (..., J) 1.0 where the error is below 150 mm; (..., J) the share of the thresholds 0, 5,
-        ..., 150 mm that are above the error.
+        (..., J) 1.0 where the error is below 150 mm.
+    """
+    return (errors < PCK_THRESHOLD).float()
+
+
+def area_under_curve(errors: Tensor) -> Tensor:
+    """AUC joint by joint; the mean over joints and frames is the metric.
+
+    Args:
+        errors: (..., J) metres.
+
+    Returns:
+        (..., J) the share of the thresholds 0, 5, ..., 150 mm that are above the error.
     """
     # Whole millimetres divided once: in float32, 30 * 0.005 would not be 0.15.
     thresholds = torch.arange(NUM_AUC_THRESHOLDS, device=errors.device) * 5 / 1000
     reached = torch.bucketize(errors.contiguous(), thresholds, right=True)  # thresholds <= error
-    return (errors < PCK_THRESHOLD).float(), 1 - reached / NUM_AUC_THRESHOLDS
+    return 1 - reached / NUM_AUC_THRESHOLDS
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number per frame; means over frames are what tables show.
+
+    Attributes:
+        name: in results.json.
+        title: of its column.
+        log_name: in logs.
+        unit: of its values.
+        compute: predicted (M, J, 3) and true poses (M, J, 3), metres with the root at 0, and
+            (M,) bool, whether the row before holds the previous frame of the same sequence ->
+            (M,) values; NaN where a frame has none.
+    """
+
+    name: str
+    title: str
+    log_name: str
+    unit: str
+    compute: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def _protocol_1(predicted: Tensor, target: Tensor, follows: Tensor) -> Tensor:
+    return 1000 * joint_errors(predicted, target).mean(-1)
+
+
+def _protocol_2(predicted: Tensor, target: Tensor, follows: Tensor) -> Tensor:
+    return 1000 * p_mpjpe(predicted, target)
+
+
+def _velocity(predicted: Tensor, target: Tensor, follows: Tensor) -> Tensor:
+    errors = torch.full_like(predicted[:, 0, 0], torch.nan)
+    errors[1:] = torch.where(follows[1:], velocity_errors(predicted, target), errors[1:])
+    return 1000 * errors
+
+
+def _pck(predicted: Tensor, target: Tensor, follows: Tensor) -> Tensor:
+    return 100 * correct_joints(joint_errors(predicted, target)).mean(-1)
+
+
+def _auc(predicted: Tensor, target: Tensor, follows: Tensor) -> Tensor:
+    return 100 * area_under_curve(joint_errors(predicted, target)).mean(-1)
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("protocol_1", "p1 mm", "p1", "mm", _protocol_1),
+        Metric("protocol_2", "p2 mm", "p2", "mm", _protocol_2),
+        Metric("velocity", "MPJVE", "mpjve", "mm per frame", _velocity),
+        Metric("pck", "PCK %", "pck", "%", _pck),
+        Metric("auc", "AUC %", "auc", "%", _auc),
+    )
+}

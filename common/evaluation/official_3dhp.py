@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.data.mpi_inf_3dhp import HEAD_TOP, to_17_joints
+from common.data.mpi_inf_3dhp import DATA_SET, HEAD_TOP, to_17_joints
+from common.data.pose_ops import joint_errors
 from common.data.pose_store import PoseStore
-from common.evaluation.metrics import correct_joints, joint_errors
-from common.evaluation.tables import last_line, table_lines
+from common.evaluation.lifting import LiftingScores
+from common.evaluation.metrics import area_under_curve, correct_joints
+from common.evaluation.tables import Row, Table
 from common.files import write_atomically
 from common.optional import optional
-from common.tasks.lifting import MPI_INF_3DHP, LiftingScores
 
 # Joints of the data set's own order; the neck (1) is not among our 16.
 GROUPS = {
@@ -77,16 +78,15 @@ class Sheet:
     total: SheetRow
 
     def lines(self) -> list[str]:
-        """A block of lines a metric, and the last line that scripts parse."""
+        """A table per metric, and the last line that scripts parse."""
         columns, lines = [*GROUPS, ALL], [NOTE]
         for title, metric in METRICS.items():
-            rows = [
-                (row.name, [*(row.metrics[metric][column] for column in columns), row.frames])
-                for row in self.rows
-            ]
-            lines += table_lines(title, [*columns, "frames"], rows)
+            rows = [Row(r.name, {**r.metrics[metric], "frames": r.frames}) for r in self.rows]
+            titles = {column: column for column in (*columns, "frames")}
+            lines += Table(title, titles, rows).lines()
         total = {metric: values[ALL] for metric, values in self.total.metrics.items()}
-        return [*lines, last_line(MPI_INF_3DHP, {"protocol_1": total.pop("mpjpe"), **total})]
+        assert DATA_SET.table is not None
+        return [*lines, DATA_SET.table.last_line.format(protocol_1=total.pop("mpjpe"), **total)]
 
     def results(self) -> dict[str, Any]:
         """The same numbers for results.json."""
@@ -129,8 +129,12 @@ def _by_activity(scores: LiftingScores, store: PoseStore) -> Iterator[tuple[str,
 
 
 def _row(name: str, errors: Tensor, chosen: Tensor) -> SheetRow:
-    correct, area = correct_joints(errors[chosen])
-    values = {"pck": 100 * correct, "auc": 100 * area, "mpjpe": 1000 * errors[chosen]}
+    errors = errors[chosen]
+    values = {
+        "pck": 100 * correct_joints(errors),
+        "auc": 100 * area_under_curve(errors),
+        "mpjpe": 1000 * errors,
+    }
     joints = {**GROUPS, ALL: tuple(joint for group in GROUPS.values() for joint in group)}
     metrics = {
         metric: {column: value[:, list(j)].double().mean().item() for column, j in joints.items()}
@@ -150,15 +154,15 @@ def _mean(name: str, rows: list[SheetRow]) -> SheetRow:
     return SheetRow(name, sum(row.frames for row in rows), metrics)
 
 
-def save_mat(predictions: str, scores: LiftingScores, store: PoseStore) -> None:
-    """Write the file that the benchmark's evaluation script reads, beside the predictions.
+def save_mat(path: Path, scores: LiftingScores, store: PoseStore) -> None:
+    """Write the file that the benchmark's evaluation script reads.
 
-    It holds an array 3 x 17 x 1 x N a sequence (mm, relative to the pelvis, the data set's own
+    It holds one array 3 x 17 x 1 x N per sequence (mm, relative to the pelvis, the data set's own
     joint order, its N valid frames); the neck, which we do not predict, is half-way between the
     shoulders.
 
     Args:
-        predictions: path of the .npz file of predictions.
+        path: the .mat file.
         scores: predicted poses.
         store: names their sequences.
 
@@ -172,4 +176,4 @@ def save_mat(predictions: str, scores: LiftingScores, store: PoseStore) -> None:
     }
     buffer = io.BytesIO()
     optional("scipy.io", needed_by="--save_predictions").savemat(buffer, arrays)
-    write_atomically(Path(predictions).with_suffix(".mat"), buffer.getvalue())
+    write_atomically(path, buffer.getvalue())

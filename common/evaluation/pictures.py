@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from common.data.pose_store import PoseStore
-from common.data.skeleton import SKELETONS
+from common.data.skeleton import Skeleton
 from common.evaluation.drawing import draw_skeleton, new_figure, same_limits, save
-from common.tasks.lifting import LiftingScores
-from common.tasks.masked import MaskedModel, MaskedTest
+from common.evaluation.lifting import LiftingScores
+from common.evaluation.masked import Examples
 
 TRUE_COLOUR, PREDICTED_COLOUR, VISIBLE_COLOUR = "0.55", "tab:red", "tab:blue"
 
@@ -27,19 +27,19 @@ def draw_predictions(
     """
     sequences = store.sequences_of(scores.frames)
     figure, axes = new_figure(3, columns, (3.0 * columns, 8.4))
-    skeleton = SKELETONS[store.num_joints]
+    first_metric = next(iter(scores.metrics.values()))
     for column in range(columns):
         row = len(sequences) * (2 * column + 1) // (2 * columns)
         frame, name = int(scores.frames[row]), store.names[int(sequences[row])]
-        error = float(scores.protocol_1[row])
+        error = float(first_metric[row])
         told = "no true pose" if math.isnan(error) else f"error {error:.0f} mm"
         predicted, target = scores.predicted[row], scores.target[row]
         top, front, side = axes[:, column]
-        draw_skeleton(top, store.pose_2d[frame].cpu().numpy(), skeleton)
+        draw_skeleton(top, store.pose_2d[frame].cpu().numpy(), store.skeleton)
         top.set_title(f"{name.subject} {name.action}, camera {name.camera}\n2D input", fontsize=9)
         for axis, (i, j), view in ((front, (0, 1), "front"), (side, (2, 1), "side")):
             for poses, colour in ((target, TRUE_COLOUR), (predicted, PREDICTED_COLOUR)):
-                draw_skeleton(axis, poses[:, [i, j]].numpy(), skeleton, colour)
+                draw_skeleton(axis, poses[:, [i, j]].numpy(), store.skeleton, colour)
             axis.set_title(f"{view}, {told}", fontsize=9)
         same_limits([front, side])
     for colour, text in ((TRUE_COLOUR, "true"), (PREDICTED_COLOUR, "predicted")):
@@ -48,26 +48,25 @@ def draw_predictions(
     save(figure, path)
 
 
-def draw_completions(path: Path, test: MaskedTest, model: MaskedModel, *, columns: int = 4) -> None:
-    """Draw some completed poses from two sides: what was visible, hidden (true) and recovered.
+def draw_completions(path: Path, examples: Examples, skeleton: Skeleton) -> None:
+    """Draw completed poses from two sides: what was visible, hidden (true) and recovered.
 
     Args:
         path: PNG file.
-        test: where poses and masks come from.
-        model: the model.
-        columns: number of poses, taken evenly from the test.
+        examples: the poses.
+        skeleton: of the poses.
     """
-    names, target, poses, mask = test.examples(model, columns)
+    columns = len(examples.names)
     figure, axes = new_figure(2, columns, (3.0 * columns, 5.6))
-    skeleton = SKELETONS[mask.shape[-1]]
-    for column, name in enumerate(names):
-        hidden = mask[column].numpy()
-        error = 1000 * (poses[column] - target[column]).norm(dim=-1)[mask[column]].mean()
+    for column, name in enumerate(examples.names):
+        target, result = examples.true_3d[column], examples.result_3d[column]
+        hidden = examples.hidden[column].numpy()
+        error = 1000 * (result - target).norm(dim=-1)[examples.hidden[column]].mean()
         for axis, dimensions, view in (
             (axes[0, column], (0, 1), "front"),
             (axes[1, column], (2, 1), "side"),
         ):
-            true, shown = (p[column][:, list(dimensions)].numpy() for p in (target, poses))
+            true, shown = (p[:, list(dimensions)].numpy() for p in (target, result))
             draw_skeleton(axis, true, skeleton, VISIBLE_COLOUR, joints=~hidden)
             draw_skeleton(axis, true, skeleton, TRUE_COLOUR, joints=hidden)
             draw_skeleton(axis, shown, skeleton, PREDICTED_COLOUR, joints=hidden)
@@ -90,7 +89,7 @@ def draw_learning_curve(
 
     Args:
         path: PNG file.
-        history: one record an epoch with "epoch", "loss" and the errors.
+        history: one record per epoch with "epoch", "loss" and the errors.
         errors: which errors to draw.
         unit: of the errors.
     """

@@ -3,7 +3,9 @@
 import io
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,16 @@ from torch import Tensor, nn
 
 from common.errors import UserError, listing
 from common.files import write_atomically
+from common.log import LOG
 
 WRAPPER_KEYS = ("state_dict", "model_state_dict", "model", "model_pos", "net", "weights", "model_G")
+RECORD_KEY = "mpm"
 
 
 def save_torch(path: Path, content: Mapping[str, Any]) -> None:
     """Write tensors and plain values; `load_torch` reads them back."""
     buffer = io.BytesIO()
-    torch.save(dict(content), buffer)
+    torch.save(content, buffer)
     write_atomically(path, buffer.getvalue())
 
 
@@ -43,66 +47,81 @@ def load_torch(path: str | Path) -> Any:
         raise UserError(f"{path}: not a checkpoint, or damaged ({type(error).__name__})") from None
 
 
-def load_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read the state dict of a weights file, flat or wrapped, without `module.`.
+@dataclass(frozen=True)
+class WeightFile:
+    """What a file of weights holds.
 
-    Raises:
-        UserError: the file cannot be read or holds no state dict.
+    Attributes:
+        path: the file, for messages.
+        state: the state dict, without `module.`.
+        record: what files of ours say about their model (`released_format`); empty for others.
     """
-    return state_dict_of(load_torch(path), path)
+
+    path: str | Path
+    state: dict[str, Tensor]
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "WeightFile":
+        """Read a file, its state dict flat or wrapped.
+
+        Raises:
+            UserError: it cannot be read or holds no state dict.
+        """
+        return cls.of(load_torch(path), path)
+
+    @classmethod
+    def of(cls, content: Any, path: str | Path) -> "WeightFile":
+        """Find the state dict in what a file holds.
+
+        Raises:
+            UserError: there is none.
+        """
+        for key in WRAPPER_KEYS:
+            if isinstance(content, dict) and isinstance(content.get(key), dict):
+                content = content[key]
+        if not isinstance(content, dict) or not content:
+            raise UserError(f"{path}: holds no state dict")
+        if not all(isinstance(name, str) and isinstance(t, Tensor) for name, t in content.items()):
+            raise UserError(f"{path}: holds no state dict, but {', '.join(map(str, content))[:80]}")
+        state = {name.removeprefix("module."): tensor for name, tensor in content.items()}
+        metadata = getattr(content, "_metadata", None)
+        record = metadata.get(RECORD_KEY) if isinstance(metadata, dict) else None
+        return cls(path, state, record if isinstance(record, dict) else {})
+
+    def flags(self) -> dict[str, int]:
+        """The flags that decide the shapes of its lifter or masked model, as far as seen."""
+        return describe_size(self.state)
 
 
-def state_dict_of(content: Any, path: str | Path) -> dict[str, Tensor]:
-    """The state dict in what a weights file holds, flat or wrapped, without `module.`.
+def released_format(
+    module: nn.Module, record: Mapping[str, Any] | None = None
+) -> "OrderedDict[str, Tensor]":
+    """The state dict of a model under the names of released files, `module.` in front, on CPU.
 
     Args:
-        content: of the file.
-        path: the file, for messages.
-
-    Raises:
-        UserError: there is none.
+        module: the model.
+        record: plain values that say which model it is. They travel as PyTorch's own metadata of
+            state dicts do, as an attribute: whatever reads the dictionary does not see them.
     """
-    for key in WRAPPER_KEYS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not content:
-        raise UserError(f"{path}: holds no state dict")
-    if not all(isinstance(name, str) and isinstance(t, Tensor) for name, t in content.items()):
-        raise UserError(f"{path}: holds no state dict, but {', '.join(map(str, content))[:80]}")
-    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
+    state = OrderedDict((f"module.{n}", t.detach().cpu()) for n, t in module.state_dict().items())
+    if record:
+        state._metadata = {RECORD_KEY: dict(record)}  # type: ignore[attr-defined]
+    return state
 
 
-def released_format(module: nn.Module) -> dict[str, Tensor]:
-    """The state dict of a model under the names of released files, `module.` in front, on CPU."""
-    return {f"module.{name}": t.detach().cpu() for name, t in module.state_dict().items()}
-
-
-def load_whole(module: nn.Module, path: str | Path) -> None:
+def load_whole(module: nn.Module, file: WeightFile) -> None:
     """Load every tensor of a model.
 
     Args:
         module: the model.
-        path: weights file.
+        file: weights.
 
     Raises:
-        UserError: as `load_state_dict` and `fill`.
-    """
-    fill(module, load_state_dict(path), path)
-
-
-def fill(module: nn.Module, found: Mapping[str, Tensor], path: str | Path) -> None:
-    """Give a model every tensor of a state dict.
-
-    Args:
-        module: the model.
-        found: the state dict, without `module.`.
-        path: the file that it is from, for messages.
-
-    Raises:
-        UserError: the file's model is of another size (told in terms of flags), or tensors are
+        UserError: the file's model is of another size (reported in terms of flags), or tensors are
             missing, unexpected or of another shape (named).
     """
-    wanted = module.state_dict()
+    found, wanted = file.state, module.state_dict()
     mismatched = [n for n in wanted if n in found and found[n].shape != wanted[n].shape]
     missing = [name for name in wanted if name not in found]
     unexpected = [name for name in found if name not in wanted]
@@ -118,24 +137,24 @@ def fill(module: nn.Module, found: Mapping[str, Tensor], path: str | Path) -> No
             )
             if names
         ]
-        raise UserError(f"{path} does not fit this model: {'; '.join([*sizes, *lists])}")
+        raise UserError(f"{file.path} does not fit this model: {'; '.join([*sizes, *lists])}")
     module.load_state_dict(found)
 
 
-def load_matching(module: nn.Module, path: str | Path) -> str:
-    """Take over the tensors whose names and shapes match: from a pre-trained model, say.
+def load_matching(module: nn.Module, file: WeightFile) -> str:
+    """Load the tensors whose names and shapes match: from a pre-trained model, say.
 
     Args:
         module: the model.
-        path: weights file.
+        file: weights.
 
     Returns:
-        A report: how many tensors of which parts were taken over, and what was not.
+        A report: how many tensors of which parts were loaded, and what was not.
 
     Raises:
         UserError: none match.
     """
-    found, wanted = load_state_dict(path), module.state_dict()
+    found, wanted = file.state, module.state_dict()
     matching = {
         name: tensor
         for name, tensor in found.items()
@@ -143,7 +162,7 @@ def load_matching(module: nn.Module, path: str | Path) -> str:
     }
     if not matching:
         raise UserError(
-            f"{path}: none of its {len(found)} tensors fits this model; it begins with "
+            f"{file.path}: none of its {len(found)} tensors fits this model; it begins with "
             f"{listing(list(found))}"
         )
     module.load_state_dict(matching, strict=False)
@@ -154,9 +173,33 @@ def load_matching(module: nn.Module, path: str | Path) -> str:
     differing = _differing_flags(found, wanted)
     note = f"; note: {'; '.join(differing)}" if differing else ""
     return (
-        f"{path}: {len(matching)} of the model's {len(wanted)} tensors taken over ({parts}), "
-        f"{len(found) - len(matching)} of the file's left{note}"
+        f"{file.path}: loaded {len(matching)} of the model's {len(wanted)} tensors ({parts}); "
+        f"{len(found) - len(matching)} of the file's are unused{note}"
     )
+
+
+@dataclass(frozen=True)
+class FirstWeights:
+    """What a model starts from besides its own initialisation.
+
+    Attributes:
+        whole: a file with all weights of the model, or None.
+        matching: a pre-trained file whose matching tensors are loaded, or None.
+    """
+
+    whole: WeightFile | None = None
+    matching: WeightFile | None = None
+
+    def load_into(self, module: nn.Module) -> None:
+        """Load what there is.
+
+        Raises:
+            UserError: a file does not fit the model.
+        """
+        if self.whole is not None:
+            load_whole(module, self.whole)
+        elif self.matching is not None:
+            LOG.info(load_matching(module, self.matching))
 
 
 def describe_size(state: Mapping[str, Tensor]) -> dict[str, int]:

@@ -5,6 +5,7 @@ import logging
 import math
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,33 +22,55 @@ from common.training.runtime import Runtime
 RESUME_FILE = "resume.pth"
 
 
+@dataclass(frozen=True)
+class RunInfo:
+    """What the files of a run say about it.
+
+    Attributes:
+        command: the full command.
+        seed: `--manualSeed`.
+        name: task name, the beginning of the names of weight files.
+        dimensions: `--dim`, their ending.
+        options: every option by the name of its flag, plain values.
+        free_on_resume: the options that may differ when the run is resumed.
+        model_record: what weight files say about their model beside the state dict.
+    """
+
+    command: str
+    seed: int
+    options: Mapping[str, Any]
+    free_on_resume: frozenset[str]
+    name: str = ""
+    dimensions: int = 2
+    model_record: Mapping[str, Any] = field(default_factory=dict)
+
+    def differing(self, earlier: Mapping[str, Any]) -> list[str]:
+        """The options, in words, that may not differ from those of an earlier run but do."""
+        return [
+            f"--{name} {earlier[name]} then, {value} now"
+            for name, value in self.options.items()
+            if name not in self.free_on_resume and name in earlier and earlier[name] != value
+        ]
+
+
 class RunFolder:
     """Where a run writes; only the main process of a run does.
 
     Attributes:
         path: the folder.
-        options: every option of the run.
-        free_on_resume: the options that may differ when the run is resumed.
+        info: what its files say about the run.
         results: what goes into results.json besides command, seed and versions.
     """
 
     def __init__(
-        self,
-        runtime: Runtime,
-        *,
-        path: Path,
-        options: dict[str, Any],
-        free_on_resume: frozenset[str],
-        train: bool,
-        resume: bool,
+        self, runtime: Runtime, path: Path, info: RunInfo, *, train: bool, resume: bool
     ) -> None:
-        """Make the folder, begin its log, write `opt.txt`.
+        """Make the folder, open its log, write `opt.txt`.
 
         Raises:
             UserError: there is nothing to resume, or a fresh run would overwrite an unfinished one.
         """
-        self.runtime, self.path, self.options = runtime, path, options
-        self.free_on_resume = free_on_resume
+        self.runtime, self.path, self.info = runtime, path, info
         self.results: dict[str, Any] = {}
         if runtime.is_main:
             if train:
@@ -57,10 +80,10 @@ class RunFolder:
             except OSError as error:
                 raise UserError(f"cannot make the folder {path}: {error.strerror}") from None
             _log_to(path / "train.log")
-            text = "".join(f"{name}: {value}\n" for name, value in options.items())
+            text = "".join(f"{name}: {value}\n" for name, value in info.options.items())
             write_atomically(path / "opt.txt", text.encode())
         runtime.wait_for_all()
-        LOG.info("command: %s", options["command"])
+        LOG.info("command: %s", info.command)
         LOG.info("run folder %s, device %s", path, runtime.describe())
 
     @property
@@ -68,23 +91,23 @@ class RunFolder:
         """The file that an interrupted run goes on from."""
         return self.path / RESUME_FILE
 
-    def weights_path(self, what: str, *, epoch: int, criterion: float) -> Path:
+    def weights_path(self, what: str, *, epoch: int, metric: float) -> Path:
         """The weight file of an epoch (SPEC section 7)."""
-        scaled = math.floor(100 * criterion) if math.isfinite(criterion) else "nan"
-        name, dimensions = self.options["name"], self.options["dim"]
-        return self.path / f"{name}_{what}_{epoch}_{scaled}_{dimensions}D.pth"
+        scaled = math.floor(100 * metric) if math.isfinite(metric) else "nan"
+        name = f"{self.info.name}_{what}_{epoch}_{scaled}_{self.info.dimensions}D.pth"
+        return self.path / name
 
     def write_results(self) -> None:
         """Write `results.json`; numbers that are not finite become null."""
         if not self.runtime.is_main:
             return
         content = {
-            "command": self.options["command"],
-            "seed": self.options["manualSeed"],
+            "command": self.info.command,
+            "seed": self.info.seed,
             "versions": _versions(),
             "device": self.runtime.describe(),
             **self.results,
-            "options": self.options,
+            "options": dict(self.info.options),
         }
         text = json.dumps(_finite(content), indent=1, default=str)
         write_atomically(self.path / "results.json", f"{text}\n".encode())
@@ -102,7 +125,7 @@ def _prepare(path: Path, *, resume: bool) -> None:
     position = load_torch(state)["position"]
     if not position["finished"]:
         raise UserError(
-            f"{path} holds an unfinished run (epoch {position['epoch']}): add -r to go on with it, "
+            f"{path} holds an unfinished run (epoch {position['epoch']}): add -r to resume it, "
             "give another --name, or remove the folder"
         )
     earlier = next(p for i in count(1) if not (p := path / f"earlier_{i}").exists())

@@ -18,7 +18,7 @@ from common.log import LOG
 from common.training.random_state import random_state, set_random_state
 
 # On a CPU evaluation goes through about so many frames at a time: the activations stay in cache.
-CPU_FRAMES_A_PASS = 4096
+CPU_FRAMES_PER_PASS = 4096
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Runtime:
         rank: number of this process among those of `torchrun`.
         world_size: number of processes.
         precision: "fp32", "tf32" or "bf16".
-        generators: the random generators that `new_generator` made.
+        generators: the random generators whose states belong to the run.
     """
 
     device: torch.device
@@ -83,7 +83,7 @@ class Runtime:
     def place(
         self, modules: Iterable[nn.Module], *, compiled: bool, partial: bool = False
     ) -> list[nn.Module]:
-        """Move models to the run's device and make them work on all devices and processes.
+        """Move models to the run's device and wrap them for all devices and processes.
 
         Args:
             modules: the models; they are moved in place and keep their state-dict names.
@@ -113,7 +113,7 @@ class Runtime:
                 module, device_ids=ids, find_unused_parameters=partial
             )
         if len(self.device_ids) > 1:
-            return nn.DataParallel(module, device_ids=list(self.device_ids))
+            return _Replicas(module, device_ids=list(self.device_ids))
         return module
 
     def sum_over_processes(self, tensor: Tensor) -> Tensor:
@@ -123,21 +123,21 @@ class Runtime:
         return tensor
 
     def any_process(self, flag: bool) -> bool:
-        """Whether any process says so; every process must ask."""
+        """Whether the flag is set in any process; every process must call this."""
         if self.world_size == 1:
             return flag
         return bool(self.sum_over_processes(torch.tensor([float(flag)], device=self.device)))
 
     def wait_for_all(self) -> None:
-        """Go on when every process has come here."""
+        """Wait until every process has come here."""
         if self.world_size > 1:
             distributed.barrier()
 
-    def windows_a_pass(self, batch_size: int, frames: int) -> int:
-        """How many windows of so many frames an evaluation takes at once."""
+    def windows_per_pass(self, batch_size: int, frames: int) -> int:
+        """The number of windows of `frames` frames that an evaluation takes at once."""
         if self.device.type != "cpu":
             return batch_size
-        return min(batch_size, max(CPU_FRAMES_A_PASS // frames, 1))
+        return min(batch_size, max(CPU_FRAMES_PER_PASS // frames, 1))
 
     def random_states(self) -> list[dict[str, Any]]:
         """The state of every random source of every process, in a form that a file can hold."""
@@ -165,17 +165,60 @@ class Runtime:
             generator.set_state(state)
 
 
-def start(*, gpus: Sequence[int], seed: int, precision: str) -> Runtime:
-    """Choose devices, join the processes of `torchrun`, seed every random source.
+class _Replicas(nn.DataParallel):
+    """DataParallel whose vectors (1-D tensors, such as frame numbers) go whole to every device.
 
-    Args:
-        gpus: device numbers asked for; those that do not exist are left out with a notice.
+    Everything else that is split has samples along its first axis.
+    """
+
+    def scatter(
+        self,
+        inputs: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        device_ids: Sequence[int | torch.device],
+    ) -> Any:
+        """Split a batch; see `nn.DataParallel`."""
+
+        def hold(value: Any) -> Any:  # anything but a tensor is handed to every device as it is
+            return _Whole(value) if isinstance(value, Tensor) and value.dim() == 1 else value
+
+        def release(value: Any, device: int | torch.device) -> Any:
+            return value.tensor.to(device) if isinstance(value, _Whole) else value
+
+        held = tuple(map(hold, inputs))
+        split, split_kwargs = super().scatter(held, kwargs, list(device_ids))
+        released = [
+            tuple(release(value, device) for value in part)
+            for part, device in zip(split, device_ids, strict=False)
+        ]
+        return released, split_kwargs
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A tensor that is not split."""
+
+    tensor: Tensor
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """What a run may choose of its runtime.
+
+    Attributes:
+        gpus: device numbers asked for; those that do not exist are ignored with a notice.
         seed: `--manualSeed`; every process draws from a stream of its own.
         precision: "fp32", "tf32" or "bf16".
-
-    Returns:
-        The runtime.
     """
+
+    gpus: Sequence[int]
+    seed: int
+    precision: str = "fp32"
+
+
+def start(options: RuntimeOptions) -> Runtime:
+    """Choose devices, join the processes of `torchrun`, seed every random source."""
+    gpus, seed, precision = options.gpus, options.seed, options.precision
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable products on a GPU
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -188,12 +231,12 @@ def start(*, gpus: Sequence[int], seed: int, precision: str) -> Runtime:
     else:
         device_ids = tuple(i for i in dict.fromkeys(gpus) if 0 <= i < available)
         device = torch.device("cuda", device_ids[0]) if device_ids else torch.device("cpu")
-        _tell_devices(gpus, device_ids, available)
+        _log_devices(gpus, device_ids, available)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     else:
         _keep_freed_memory()
-        _tell_slow_precision(precision)
+        _warn_of_slow_precision(precision)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -203,7 +246,7 @@ def start(*, gpus: Sequence[int], seed: int, precision: str) -> Runtime:
     return Runtime(device, device_ids, rank, world_size, precision)
 
 
-def _tell_devices(gpus: Sequence[int], used: Sequence[int], available: int) -> None:
+def _log_devices(gpus: Sequence[int], used: Sequence[int], available: int) -> None:
     absent = [i for i in gpus if i not in used]
     if used and absent:
         LOG.info(
@@ -230,7 +273,7 @@ def _keep_freed_memory() -> None:
         libc.mallopt(top_pad, 2**26)
 
 
-def _tell_slow_precision(precision: str) -> None:
+def _warn_of_slow_precision(precision: str) -> None:
     if precision == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         LOG.info("note: this CPU has no bf16 instructions; --precision bf16 is slower here")
 

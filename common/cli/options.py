@@ -1,0 +1,187 @@
+"""From the words of a command line to complete, checked options."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.cli.flags import DEMOS, SAMPLE_FOLDER, build_parser
+from common.cli.values import name_list
+from common.data.base import DataSet
+from common.data.registry import DATA_SETS
+from common.errors import UserError
+from common.log import LOG
+from common.training.checkpoint import FirstWeights, WeightFile
+
+# Flags that a loaded checkpoint decides where the command line does not: by the shapes of its
+# tensors, and by what files of ours record.
+ADOPTED = ("frames", "layers", "n_joints", "channel", "d_hid")
+ADOPTED_FROM_RECORD = ("t_downsample", "causal", "backbone")
+
+
+def read(script: str, argv: Sequence[str] | None) -> tuple[argparse.Namespace, FirstWeights]:
+    """The options, complete and checked, and the weights that the model starts from."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "--demo" in words:
+        if script not in DEMOS:
+            raise UserError(f"--demo: {script} has no demo; trainer.py has")
+        sample = os.path.join(os.path.relpath(SAMPLE_FOLDER), "")
+        words.remove("--demo")
+        words = ["--root_path", sample, *DEMOS[script], *words]
+    args = build_parser(script).parse_args(words)
+    given = _given(script, words)
+    args.command = shlex.join(["python", script, *words])
+    _check_paths(script, args)
+    weights = _first_weights(script, args)
+    _adopt(args, given, weights)
+    args.poseaug = _poseaug(script, args, given="poseaug" in given)
+    args.pad = (args.frames - 1) // 2
+    args.checkpoint = str(_run_folder(script, args))
+    _check(script, args)
+    return args, FirstWeights() if resumes(args) else weights
+
+
+def _given(script: str, words: Sequence[str]) -> frozenset[str]:
+    """The options that the command line names."""
+    parser = build_parser(script)
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    return frozenset(vars(parser.parse_args(words)))
+
+
+def _first_weights(script: str, args: argparse.Namespace) -> FirstWeights:
+    """The file that the command line names; a resumed run can do without it."""
+    pre_trained = args.MAEcp if script == "pretrainer.py" else args.previous_dir
+    path = args.previous_dir if args.reload else pre_trained if args.MAEreload else ""
+    if not path or (resumes(args) and not Path(path).exists()):
+        return FirstWeights()
+    file = WeightFile.load(path)
+    return FirstWeights(whole=file) if args.reload else FirstWeights(matching=file)
+
+
+def _adopt(args: argparse.Namespace, given: frozenset[str], weights: FirstWeights) -> None:
+    """Set the model's options that the command line leaves open to those of a checkpoint."""
+    file = weights.whole or weights.matching
+    if file is None:
+        return
+    held: dict[str, Any] = dict(file.flags())
+    if weights.whole is not None:
+        held |= {n: v for n, v in file.record.items() if n in ADOPTED_FROM_RECORD}
+    adopted = {}
+    for name, value in held.items():
+        default = getattr(args, name)
+        if name not in given and value != default and type(value) is type(default):
+            setattr(args, name, value)
+            adopted[name] = value
+    if adopted:
+        shown = " ".join(f"--{name} {value}" for name, value in adopted.items())
+        LOG.info("from %s: %s", file.path, shown)
+
+
+def _poseaug(script: str, args: argparse.Namespace, *, given: bool) -> int:
+    """Masked pre-training on 16-joint Human3.6M alone turns PoseAug on by itself."""
+    if given or script != "pretrainer.py" or not (args.train and _can_augment(args)):
+        return args.poseaug
+    return 1
+
+
+def _can_augment(args: argparse.Namespace) -> bool:
+    return args.dataset == "h36m" and args.n_joints == 16 and masked_task(args) == "pretrain"
+
+
+def _run_folder(script: str, args: argparse.Namespace) -> Path:
+    """The folder that a run writes to (SPEC section 7)."""
+    stage = "pretrain_" if script == "pretrainer.py" else "finetune_"
+    name = args.name if args.train else "test"
+    rate = f"{args.temporal_mask_rate:.2f}"
+    return Path("checkpoint") / f"{stage}{name}_f{args.frames}_t{rate}"
+
+
+def resumes(args: argparse.Namespace) -> bool:
+    return bool(args.train and args.resume)
+
+
+# ---- checks that take more than one flag, or more than one value
+
+
+def _check_paths(script: str, args: argparse.Namespace) -> None:
+    for flag, path_flag in (
+        ("reload", "previous_dir"),
+        ("MAEreload", "MAEcp" if script == "pretrainer.py" else "previous_dir"),
+        ("refine_reload", "previous_refine_name"),
+    ):
+        if getattr(args, flag) and not getattr(args, path_flag):
+            raise UserError(f"--{flag} 1 needs a path: --{path_flag}")
+    if predictions := args.save_predictions:
+        if not predictions.endswith(".npz"):
+            raise UserError(f"--save_predictions {predictions}: the name must end in .npz")
+        if not Path(predictions).absolute().parent.is_dir():
+            raise UserError(f"--save_predictions {predictions}: no such folder")
+
+
+def _check(script: str, args: argparse.Namespace) -> None:
+    if args.channel % 8:
+        raise UserError(f"--channel {args.channel} is not a multiple of 8, the attention heads")
+    chosen = data_sets(script, args)
+    if args.actions != "*" and not any(data_set.has_actions for data_set in chosen):
+        raise UserError(f"--actions {args.actions}: only Human3.6M's sequences have actions")
+    if args.poseaug and args.train and not _can_augment(args):
+        raise UserError(
+            "--poseaug 1 is for masked pre-training with --n_joints 16 on --dataset h36m alone"
+        )
+    if args.refine and not all(data_set.has_cameras for data_set in chosen):
+        titles = ", ".join(d.title for d in chosen if not d.has_cameras)
+        raise UserError(f"--refine needs the camera's intrinsics; files of {titles} hold none")
+    if args.name != Path(args.name).name and args.name:
+        raise UserError(f"--name {args.name!r} is part of a folder's name and holds no slash")
+
+
+def data_sets(script: str, args: argparse.Namespace) -> tuple[DataSet, ...]:
+    """The data sets that --dataset lists.
+
+    Raises:
+        UserError: an unknown name, one named twice, weights that do not go with them, or several
+            for a lifter.
+    """
+    if script == "trainer_3dhp.py":
+        return (DATA_SETS["3dhp"],)
+    names = name_list(args.dataset)
+    if not names or set(names) - set(DATA_SETS) or len(set(names)) < len(names):
+        raise UserError(
+            f"--dataset {args.dataset!r} is not a comma list of {', '.join(DATA_SETS)}, each once"
+        )
+    if args.dataset_weights and len(args.dataset_weights) != len(names):
+        raise UserError(
+            f"--dataset_weights gives {len(args.dataset_weights)} numbers for the {len(names)} "
+            f"data sets {args.dataset}"
+        )
+    chosen = tuple(DATA_SETS[name] for name in names)
+    if script != "pretrainer.py" and (len(chosen) > 1 or chosen[0].table is None):
+        raise UserError(
+            f"--dataset {args.dataset}: a lifter trains on one data set that has test poses, "
+            f"{' or '.join(d.name for d in DATA_SETS.values() if d.table)}"
+        )
+    return chosen
+
+
+def masked_task(args: argparse.Namespace) -> str:
+    """What a masked model is trained for: "pretrain", "onlylift", "comp3d" or "comp2dlift".
+
+    Raises:
+        UserError: more than one is asked for.
+    """
+    asked = [name for name in ("onlylift", "comp3d", "comp2dlift") if getattr(args, name)]
+    if len(asked) > 1:
+        raise UserError(f"--{' and --'.join(asked)} exclude each other")
+    return asked[0] if asked else "pretrain"
+
+
+def recorded(args: argparse.Namespace) -> dict[str, Any]:
+    """The options as files hold them."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in sorted(vars(args).items())
+    }

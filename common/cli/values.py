@@ -1,0 +1,66 @@
+"""Values of flags: text -> a checked value; argparse reports what does not fit."""
+
+import argparse
+from collections.abc import Callable
+
+
+def boolean(text: str) -> bool:
+    """A real boolean, unlike `type=bool`."""
+    values = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
+    return values[text.lower()]
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """An integer that is not below `low`."""
+
+    def integer(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text} is below {low}")
+        return value
+
+    return integer
+
+
+def _number(text: str, allowed: Callable[[float], bool], what: str) -> float:
+    value = float(text)
+    if not allowed(value):
+        raise argparse.ArgumentTypeError(f"{text} is not {what}")
+    return value
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    return _number(text, lambda x: 0 < x < float("inf"), "a number above 0")
+
+
+def positive_list(text: str) -> list[float]:
+    """Numbers above 0 from a comma list."""
+    return [positive(word) for word in name_list(text)]
+
+
+def share(text: str) -> float:
+    """A number above 0, at most 1."""
+    return _number(text, lambda x: 0 < x <= 1, "above 0 and at most 1")
+
+
+def share_below_one(text: str) -> float:
+    """A number from 0 to below 1."""
+    return _number(text, lambda x: 0 <= x < 1, "from 0 to below 1")
+
+
+def device_list(text: str) -> list[int]:
+    """Device numbers from a comma list; an empty one means CPU."""
+    try:
+        return [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a comma list of device numbers such as 0,1"
+        ) from None
+
+
+def name_list(text: str) -> list[str]:
+    """Names from a comma list."""
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -1,0 +1,125 @@
+"""What a data file holds and whether it is sound."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.data.base import FileClip
+from common.data.npz import load_npz, numeric_shape
+from common.data.registry import DATA_SETS
+from common.errors import UserError
+
+LARGEST_EXTENT = 20.0  # metres that a person may cover in a plausible sequence
+MUCH_OUTSIDE = 0.05  # share of joints outside the image that is worth a note
+
+
+def read_clips(path: Path) -> tuple[str, list[FileClip]]:
+    """Read a data file of any of the formats.
+
+    Args:
+        path: an .npz file.
+
+    Returns:
+        What kind of file it is; its sequences.
+
+    Raises:
+        UserError: it cannot be read, or is of no known kind.
+    """
+    content = load_npz(path)
+    formats = [known for data_set in DATA_SETS.values() for known in data_set.file_formats]
+    for known in formats:
+        if isinstance(content.get(known.key), dict):
+            clips = list(known.read(content[known.key], path))
+            if not clips:
+                raise UserError(f"{path}: {known.key!r} holds no sequences")
+            return known.kind, clips
+    keys = ", ".join(repr(known.key) for known in formats)
+    raise UserError(f"{path}: no dictionary {keys} in it, but {', '.join(content)}")
+
+
+def summary_lines(clips: list[FileClip]) -> list[str]:
+    """One line per subject: sequences, frames, rate, joints, ranges."""
+    head = f"{'subject':<9}{'sequences':>10}{'frames':>9}{'shortest':>9}  "
+    lines = [head + "frames/s  joints  ranges of x, y (, z)"]
+    for subject in dict.fromkeys(clip.subject for clip in clips):
+        mine = [clip for clip in clips if clip.subject == subject]
+        lengths = [max(map(_length, clip.poses.values()), default=0) for clip in mine]
+        rates = sorted({f"{clip.fps:g}" if clip.fps else "unknown" for clip in mine})
+        joints = {str((*numeric_shape(p), 0, 0)[1]) for clip in mine for p in clip.poses.values()}
+        line = f"{subject:<9}{len(mine):>10}{sum(lengths):>9}{min(lengths):>9}  "
+        line += f"{','.join(rates):<8}  {','.join(sorted(joints)):<6}"
+        for name in ("2D", "3D"):
+            arrays = [clip.poses[name] for clip in mine if len(_shape(clip, name)) == 3]
+            line += f"  {name} {_ranges(arrays)}" if arrays else ""
+        lines.append(line)
+    return lines
+
+
+def _shape(clip: FileClip, name: str) -> tuple[int, ...]:
+    return numeric_shape(clip.poses.get(name))
+
+
+def _length(poses: Any) -> int:
+    return (*numeric_shape(poses), 0)[0]
+
+
+def _ranges(arrays: list[np.ndarray]) -> str:
+    known = [array for array in arrays if not np.isnan(array).all()]
+    if not known:
+        return "not known"
+    low = np.min([np.nanmin(array, axis=(0, 1)) for array in known], axis=0)
+    high = np.max([np.nanmax(array, axis=(0, 1)) for array in known], axis=0)
+    return ", ".join(f"{a:.4g} to {b:.4g}" for a, b in zip(low, high, strict=True))
+
+
+def check(clip: FileClip) -> Iterator[str]:
+    """What is wrong with a sequence, one sentence each; frames and joints count from 0."""
+    if not clip.poses:
+        yield f"{clip.name}: no poses"
+    lengths = {}
+    for name, poses in clip.poses.items():
+        shape, coordinates = numeric_shape(poses), int(name[0])
+        if len(shape) != 3 or not shape[0] or shape[1] not in (16, 17) or shape[2] != coordinates:
+            yield f"{clip.name}: {name} poses of shape {shape}"
+            continue
+        lengths[name] = shape[0]
+        yield from _check_numbers(clip, name, poses)
+    if lengths.get("2D", 0) < lengths.get("3D", 0) and "2D" in lengths:
+        yield f"{clip.name}: {lengths['2D']} frames of 2D for {lengths['3D']} of 3D"
+
+
+def _check_numbers(clip: FileClip, name: str, poses: np.ndarray) -> Iterator[str]:
+    if name == "3D" and np.isnan(poses).all():
+        return  # no 3D known
+    bad = np.argwhere(~np.isfinite(poses))
+    if len(bad):
+        frame, joint, _ = bad[0]
+        yield f"{clip.name}: {name} is {poses[tuple(bad[0])]} in frame {frame}, joint {joint}"
+        return
+    if name == "3D":
+        body = poses - poses[:, :1]
+        extent = float(np.abs(body).max()) / clip.units_per_metre
+        if not 0.1 < extent < LARGEST_EXTENT:
+            yield f"{clip.name}: a body of {extent:.3g} m: wrong unit?"
+
+
+def outside_the_image(clip: FileClip) -> Iterator[str]:
+    """A note on a sequence many of whose 2D joints lie outside the image."""
+    if clip.box is None or len(_shape(clip, "2D")) != 3:
+        return
+    poses = clip.poses["2D"]
+    outside = ((poses < np.array(clip.box[:2])) | (poses > np.array(clip.box[2:]))).any(-1)
+    if outside.mean() > MUCH_OUTSIDE:
+        frame, joint = np.argwhere(outside)[0]
+        x, y = poses[frame, joint]
+        yield (
+            f"{clip.name}: {outside.mean():.0%} of the joints outside the image, the first in "
+            f"frame {frame}, joint {joint}: {x:.4g}, {y:.4g}"
+        )
+
+
+def clip_length(clip: FileClip) -> int:
+    """The number of frames that all of its poses have."""
+    return min(map(_length, clip.poses.values()))

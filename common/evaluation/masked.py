@@ -1,0 +1,231 @@
+"""Tests of a masked model: errors of what it recovers, over everything and over what was hidden."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from common.data.pose_ops import joint_errors, with_zero_root
+from common.data.windowed_poses import Chosen, WindowedPoses
+from common.evaluation.passes import compute_for_all
+from common.evaluation.tables import Row, Table
+from common.tasks.losses import MASKED_WEIGHTS
+from common.tasks.masked import Batch, MaskedModel, Recovered, StepMasks, make_batch
+from common.tasks.masking import Masking, limb_set_name
+from common.training.steps import TestErrors
+
+# Column -> title; each x 1000, that is mm in 3D. "Hidden" columns are over what was hidden only.
+COLUMNS = {
+    "recovered_2d": "2D",
+    "recovered_2d_hidden": "hidden",
+    "recovered_3d": "3D",
+    "recovered_3d_hidden": "hidden",
+    "lifted": "lifted",
+    "lifted_hidden": "hidden",
+}
+ERRORS = ("recovered_2d", "recovered_3d", "lifted")
+LAST_LINE = "maep1: {recovered_2d:.2f}, mae3p1: {recovered_3d:.2f}, liftp1: {lifted:.2f}"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Target frames of some windows, for pictures, on CPU.
+
+    Attributes:
+        names: K sequences.
+        true_3d: (K, J, 3) root-relative metres.
+        result_3d: (K, J, 3) recovered or lifted.
+        hidden: (K, J) bool.
+    """
+
+    names: list[str]
+    true_3d: Tensor
+    result_3d: Tensor
+    hidden: Tensor
+
+
+@dataclass(frozen=True)
+class MaskedTest:
+    """How a masked model is tested: every test frame is the target of a window.
+
+    Attributes:
+        poses: test windows, on the runtime's device.
+        masks: what is hidden.
+        batch_size: windows per pass.
+        flip: average with the results of the mirrored input.
+        mirror_masks: see `MaskedModel.with_flip`.
+        seed: of the masks, the same at every evaluation.
+    """
+
+    poses: WindowedPoses
+    masks: Masking
+    batch_size: int
+    flip: bool
+    mirror_masks: bool
+    seed: int
+
+    def errors(
+        self,
+        model: MaskedModel,
+        numbers: Sequence[int] | None = None,
+        *,
+        part: int | None = None,
+    ) -> dict[str, float]:
+        """Evaluate.
+
+        Args:
+            model: the model.
+            numbers: limb sets to draw from; None for those of the masks.
+            part: only the windows of this store; None for all.
+
+        Returns:
+            Column -> mean error x 1000; NaN for what the task does not compute.
+        """
+        runtime = model.runtime
+        rng = torch.Generator(runtime.device).manual_seed(self.seed + runtime.rank)
+        tested = range(len(self.poses)) if part is None else self.poses.samples_of(part)
+        samples = torch.arange(tested.start, tested.stop)
+
+        def sums(chosen: Tensor) -> Tensor:
+            """Sums of errors and their numbers, of each window: (B, 6, 2)."""
+            windows = self.poses.windows(chosen)
+            batch = self._batch(windows, rng, numbers)
+            return self._sums(batch, self.recover(model, batch), windows)
+
+        zeros = torch.zeros(len(samples), len(COLUMNS), 2, dtype=torch.float64)
+        per_window = compute_for_all(
+            samples,
+            zeros.to(runtime.device),
+            sums,
+            runtime=runtime,
+            modules=model.modules.values(),
+            per_pass=runtime.windows_per_pass(self.batch_size, self.poses.frames),
+        )
+        total, count = per_window.sum(0).unbind(-1)  # 0 / 0 is NaN: not computed
+        return dict(zip(COLUMNS, (1000 * total / count).tolist(), strict=True))
+
+    def _batch(
+        self, windows: Chosen, rng: torch.Generator, numbers: Sequence[int] | None = None
+    ) -> Batch:
+        shared = None
+        if self.masks.hides_frames:
+            shared = StepMasks.draw(self.masks, self.poses, rng, rng.device)
+        return make_batch(
+            self.masks,
+            windows,
+            windows,
+            self.poses.skeleton,
+            shared=shared,
+            numbers=numbers,
+            rng=rng,
+        )
+
+    def _sums(self, batch: Batch, results: Recovered, windows: Chosen) -> Tensor:
+        compared = (
+            (results.recovered_2d, batch.pose_2d, batch.hidden(2)),
+            (results.recovered_3d, batch.pose_3d, batch.hidden(3)),
+            (results.lifted, windows.window_3d() if self.masks.lifts else None, batch.hidden(2)),
+        )
+        columns = []
+        for result, target, hidden in compared:
+            if result is None or target is None or hidden is None:
+                columns += [torch.zeros(len(windows), 2, device=self.poses.device)] * 2
+                continue
+            errors = joint_errors(result, target).double().flatten(1)  # (B, T * J)
+            mask = hidden.flatten(1)
+            columns += [
+                torch.stack([errors.sum(1), mask.new_ones(mask.shape).sum(1)], dim=-1),
+                torch.stack([(errors * mask).sum(1), mask.sum(1)], dim=-1),
+            ]
+        return torch.stack([column.double() for column in columns], dim=1)
+
+    def recover(self, model: MaskedModel, batch: Batch) -> Recovered:
+        """What the model makes of a batch, as it is reported."""
+        lift = self.masks.lifts
+        with model.runtime.autocast():
+            if self.flip:
+                results = model.with_flip(
+                    batch, self.poses.skeleton, lift=lift, mirror_masks=self.mirror_masks
+                )
+            else:
+                results = model(batch, lift=lift)
+        recovered_2d, lifted, recovered_3d = (
+            r if r is None else r.float() for r in vars(results).values()
+        )
+        if lifted is not None:
+            lifted = with_zero_root(lifted)
+        if recovered_3d is not None and self.masks.task == "comp3d":  # visible joints stay
+            assert batch.mask_3d is not None and batch.pose_3d is not None
+            recovered_3d = torch.where(batch.mask_3d.unsqueeze(-1), recovered_3d, batch.pose_3d)
+        return Recovered(recovered_2d, lifted, recovered_3d)
+
+    def examples(self, model: MaskedModel, count: int) -> Examples:
+        """Target frames of some windows, taken evenly from the test."""
+        samples = (torch.arange(count) * 2 + 1) * len(self.poses) // (2 * count)
+        windows = self.poses.windows(samples)
+        rng = torch.Generator(model.runtime.device).manual_seed(self.seed)
+        with torch.inference_mode():
+            batch = self._batch(windows, rng)
+            results = self.recover(model, batch)
+        hidden = batch.hidden(3 if results.lifted is None else 2)
+        poses = results.recovered_3d if results.lifted is None else results.lifted
+        assert hidden is not None and poses is not None
+        at = self.poses.target
+        names = [name for sample in samples for name in self.poses.sequences_of(sample[None])]
+        true_3d = windows.window_3d()[:, at]
+        return Examples(names, true_3d.cpu(), poses[:, at].cpu(), hidden[:, at].cpu())
+
+    def test_errors(self, model: MaskedModel) -> TestErrors:
+        """What the log says after an epoch; the monitored metric weighs errors as the loss does."""
+        errors = {name: value for name, value in self.errors(model).items() if value == value}
+        weights = MASKED_WEIGHTS[self.masks.task]
+        monitored = sum(weights[name] * errors[name] for name in ERRORS if name in weights)
+        return TestErrors(float(monitored), errors)
+
+    def table(self, model: MaskedModel, stores: Sequence[str]) -> "MaskedTable":
+        """A row for each limb set or, pre-training on several, store; then all of them.
+
+        Args:
+            model: the model.
+            stores: names of the stores of the windows.
+        """
+        if self.masks.hides_frames:
+            parts = enumerate(stores if len(stores) > 1 else ())
+            rows = [Row(name, self.errors(model, part=part)) for part, name in parts]
+            return MaskedTable([*rows, Row("joints and frames", self.errors(model))])
+        numbers, dimensions = (
+            (self.masks.numbers_2d, 2) if self.masks.uses_2d else (self.masks.numbers_3d, 3)
+        )
+        skeleton = self.poses.skeleton
+        rows = [
+            Row(
+                f"{number}: {limb_set_name(number, dimensions, skeleton)}",
+                self.errors(model, [number]),
+            )
+            for number in (numbers if self.masks.task != "onlylift" else ())
+        ]
+        # Of one limb set the mixture is that set.
+        mixture = rows[0].values if len(rows) == 1 else self.errors(model)
+        return MaskedTable([*rows, Row("mixture", mixture)])
+
+
+@dataclass(frozen=True)
+class MaskedTable:
+    """Errors by what was hidden; the last row is the published mixture."""
+
+    rows: list[Row]
+
+    def lines(self) -> list[str]:
+        """The table, and the last line that scripts parse: 0 for what is not computed."""
+        table = Table("Hidden", COLUMNS, self.rows, width=9)
+        last = {name: _or_zero(value) for name, value in self.rows[-1].values.items()}
+        return [*table.lines(), LAST_LINE.format(**last)]
+
+    def results(self) -> dict[str, Mapping[str, float]]:
+        """The same numbers for results.json."""
+        return {row.name: row.values for row in self.rows}
+
+
+def _or_zero(value: float) -> float:
+    return value if value == value else 0.0
