@@ -82,12 +82,12 @@ def main() -> None:
     if test is not None:
         table = test.table(placed, list(test_stores))
         folder.results["test"] = table.results()
-        if config.run.pictures and run.is_main and not config.masks.hides_frames:
-            examples = test.examples(placed, DRAWN)
-            draw_completions(folder.path / "completions.png", examples, test.poses.skeleton)
         for line in table.lines():
             LOG.info(line)
     folder.write_results()
+    if test is not None and config.run.pictures and run.is_main and not config.masks.hides_frames:
+        examples = test.examples(placed, DRAWN)
+        draw_completions(folder.path / "completions.png", examples, test.poses.skeleton)
 
 
 def windowed(stores: dict[str, PoseStore], rule: WindowRule, run: runtime.Runtime) -> WindowedPoses:

@@ -1,4 +1,4 @@
-"""Adversarial training of a generator on single poses, with a lifter that says what is hard."""
+"""Adversarial training of a generator on single poses, with feedback from a lifter."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,13 +99,13 @@ class SinglePoses:
 
 
 def single_poses(store: PoseStore) -> tuple[SinglePoses, int]:
-    """Take a store apart; frames that leave their own screen are left out.
+    """Split a store into single poses; frames that leave their own screen are dropped.
 
     Args:
         store: 16-joint poses with cameras.
 
     Returns:
-        The poses; how many were left out.
+        The poses; the number of dropped ones.
 
     Raises:
         UserError: none is left.
@@ -191,7 +191,7 @@ class AdversarialSteps:
             ranges: of turns and lengths.
             schedule: how long.
             random: draws noise, bodies, real poses and old fakes; on the device.
-            warm_up: epochs before the lifter has a say.
+            warm_up: epochs before the lifter gives feedback.
         """
         self.poses, self.ranges, self.random = poses, ranges, random
         device = poses.pose_3d.device
@@ -266,7 +266,7 @@ class AdversarialSteps:
         *,
         feedback: bool,
     ) -> Tensor:
-        """The weighted sum () of what discriminators, ranges and lifter say of generated poses."""
+        """The weighted sum () of the losses by discriminators, ranges and lifter."""
         with _not_learning(self.discriminator_3d, self.discriminator_2d, self.lifter):
             loss = (
                 SCREEN_WEIGHT * generator_loss(self.discriminator_2d(screen.squeeze(1)))
@@ -371,7 +371,7 @@ def _not_learning(*modules: nn.Module) -> Iterator[None]:
 
 
 def collapses(measures: Mapping[str, float]) -> list[str]:
-    """What of an epoch's measures says that the generator has collapsed, in words."""
+    """Descriptions of what in an epoch's measures shows that the generator has collapsed."""
     found = []
     for number in ("2d", "3d"):
         if measures[f"discriminator_{number}_accuracy"] >= 1:

@@ -1,4 +1,4 @@
-"""The 15 bones of the 16-joint skeleton: poses to bone vectors and back (SPEC section 9).
+"""The 15 bones of the 16-joint skeleton: poses to bone vectors and back.
 
 Bone i leads from joint i + 1 to its parent: parent - child. Any leading dimensions.
 """

@@ -1,4 +1,4 @@
-"""The PoseAug generator: turns bones, changes their lengths, moves the body (SPEC section 9)."""
+"""The PoseAug generator: turns bones, changes their lengths, moves the body (arXiv 2105.02465)."""
 
 import math
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ class GeneratedPoses:
         moved: (B, T, 16, 3) all that, rotated about the root and moved (RT); the root of every
             frame is at `translation`.
         angle_difference: (B, T, 15), 1 - cosine of the turn of each bone (`ba_diff`).
-        length_ratios: (B, 9) relative changes of length; `RATIO_OF_BONE` says which bone has which.
+        length_ratios: (B, 9) relative changes of length; `RATIO_OF_BONE` maps bones to ratios.
         axis_angle: (B, 3) radians.
         translation: (B, 3) metres, z not negative.
     """

@@ -71,7 +71,7 @@ class GeneratorConfig:
         output: where files go.
         pictures: whether to draw.
         resume: whether to resume an interrupted training.
-        info: what the files of the run say.
+        info: what the files of the run record.
     """
 
     runtime: runtime.RuntimeOptions

@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake, and what its messages share."""
+"""Exceptions that end a script with one line, and what their messages share."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,14 @@ SHOWN_NAMES = 4
 
 
 class UserError(ValueError):
-    """A mistake of the user's: reported in one line, exit code 2, no traceback."""
+    """Invalid input by the user: reported in one line, exit code 2, no traceback."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.splitlines()))
+
+
+class FailedRun(Exception):
+    """A run without all that it was asked for: reported in one line, exit code 1, no traceback."""
 
 
 def listing(names: Sequence[str]) -> str:

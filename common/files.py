@@ -23,8 +23,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         The stream, open for writing.
 
     Raises:
-        UserError: it cannot be written (a full disk, say; any OSError of the block counts as one);
-            a file of that name is left as it was.
+        UserError: it cannot be written: a full disk, for example; any OSError of the block counts.
+            A file of that name is left as it was.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -54,7 +54,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         content: what it will hold.
 
     Raises:
-        UserError: it cannot be written (a full disk, say); a file of that name is left as it was.
+        UserError: it cannot be written; a file of that name is left as it was.
     """
     with whole_file(path) as stream:
         stream.write(content)

@@ -1,6 +1,6 @@
 """Keypoints of your own -> files in the format of Human3.6M's, which trainer.py reads.
 
-Takes one file a clip and camera, <subject>_<action>.npz or <subject>_<action>_cam<k>.npz, with
+Takes one file per clip and camera, <subject>_<action>.npz or <subject>_<action>_cam<k>.npz, with
 `keypoints` (frames, joints, 2), pixels (a third number, a confidence, is dropped), and, if known,
 `positions_3d` (frames, 17 or 16 joints in this project's order, 3), metres in camera space. A .npy
 file holds keypoints only. Everything is checked before anything is written.
@@ -55,7 +55,7 @@ COCO_TO_H36M: tuple[tuple[int, ...], ...] = (
     (8,),  # right elbow
     (10,),  # right wrist
 )
-# Of the file's 32 joints those that the 17 leave out -> the joint that they repeat.
+# Of the file's 32 joints those that the 17 lack -> the joint that they repeat.
 REPEATED = {4: 3, 5: 3, 9: 8, 10: 8, 11: 0, 16: 13, 20: 19, 21: 19, 22: 19, 23: 19, 24: 13}
 REPEATED |= {28: 27, 29: 27, 30: 27, 31: 27}
 
@@ -92,14 +92,14 @@ def main() -> None:
     write_poses(clips, subjects, path_3d, path_2d)
     with whole_file(path_cameras) as stream:
         stream.write(json.dumps(camera_of_all(args, subjects), indent=1).encode())
-    tell(args, clips, subjects, [path_3d, path_2d, path_cameras])
+    log_summary(args, clips, subjects, [path_3d, path_2d, path_cameras])
 
 
 def parse_arguments() -> Namespace:
     """Read the command line.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: an invalid value.
     """
     parser = preparation.new_parser(
         __doc__, "folder with a file for each clip and camera", output=None
@@ -150,7 +150,7 @@ def read_clip(path: Path, args: Namespace) -> Clip:
     """Read and check a file.
 
     Raises:
-        UserError: names the first thing that cannot be, with frame, joint and value.
+        UserError: names the first invalid entry, with frame, joint and value.
     """
     match = NAME.fullmatch(path.stem)
     if not match:
@@ -195,8 +195,7 @@ def poses(
     ):
         numbers = [" or ".join(map(str, allowed)) for allowed in (joint_counts, coordinates)]
         raise UserError(f"{where}: shape {shape}, (frames, {', '.join(numbers)}) is needed")
-    preparation.check_finite(array, where)
-    return array.astype(np.float32)
+    return preparation.to_float32(array, where)
 
 
 def check_inside(keypoints: np.ndarray, width: int, height: int, where: str) -> None:
@@ -269,7 +268,7 @@ def with_neck(positions: np.ndarray) -> np.ndarray:
 
 
 def to_32_joints(positions: np.ndarray) -> np.ndarray:
-    """17 joints (L, 17, 3) as the file's 32: those left out repeat a neighbour."""
+    """17 joints (L, 17, 3) as the file's 32: the missing ones repeat a neighbour."""
     order = [H36M_32_TO_17.index(REPEATED.get(joint, joint)) for joint in range(32)]
     return positions[:, order]
 
@@ -313,14 +312,14 @@ def camera_of_all(args: Namespace, subjects: Sequence[str]) -> dict[str, Any]:
     return {"intrinsic": [intrinsic], "extrinsic": {subject: [extrinsic] for subject in subjects}}
 
 
-def tell(
+def log_summary(
     args: Namespace, clips: Sequence[Clip], subjects: Sequence[str], paths: Sequence[Path]
 ) -> None:
-    """Say what was written, what was assumed, and how to use it."""
+    """Log what was written, what was assumed, and how to use it."""
     frames = sum(len(clip.keypoints) for clip in clips)
     for path in paths[:2]:
-        preparation.tell_written(path, subjects=len(subjects), sequences=len(clips), frames=frames)
-    preparation.tell_written(paths[2], cameras=1)
+        preparation.log_written(path, subjects=len(subjects), sequences=len(clips), frames=frames)
+    preparation.log_written(paths[2], cameras=1)
     if args.focal is None:
         LOG.info("note: no --focal, so it is assumed to be the image's width, %d", args.width)
     without = [f"{clip.subject} {clip.action}" for clip in clips if clip.positions is None]

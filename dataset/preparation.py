@@ -88,6 +88,22 @@ def check_finite(values: np.ndarray, where: str) -> None:
         raise UserError(f"{where}: {values[tuple(bad[0])]} at {place}")
 
 
+def to_float32(values: np.ndarray, where: str) -> np.ndarray:
+    """A float32 copy of the numbers (L, ...) of frames, all finite.
+
+    Raises:
+        UserError: names the first that is not, or that is too large for float32.
+    """
+    check_finite(values, where)
+    with np.errstate(over="ignore"):
+        converted = np.asarray(values).astype(np.float32)
+    overflow = np.argwhere(~np.isfinite(converted))
+    if len(overflow):
+        value = values[tuple(overflow[0])]
+        raise UserError(f"{where}: {value:.6g} at frame {overflow[0][0]} is too large for float32")
+    return converted
+
+
 def check_millimetres(poses: np.ndarray, where: str) -> None:
     """Require a body of (L, J, 3) poses that is too large to be in metres.
 
@@ -114,8 +130,8 @@ def counted(number: int, nouns: str) -> str:
     return f"{number:,} {nouns if number != 1 else nouns[:-1]}"
 
 
-def tell_written(path: Path, **counts: int) -> None:
-    """Say what a file holds.
+def log_written(path: Path, **counts: int) -> None:
+    """Log what a file holds.
 
     Args:
         path: the file.

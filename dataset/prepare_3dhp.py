@@ -119,7 +119,7 @@ def present(files: dict[str, Path]) -> dict[str, Path]:
     """Those of the files that exist; the others are named in the log."""
     absent = [name for name, path in files.items() if not path.exists()]
     if absent:
-        LOG.info("missing: %s; going on without", ", ".join(absent))
+        LOG.info("missing: %s; continuing without", ", ".join(absent))
     return {name: path for name, path in files.items() if path.exists()}
 
 
@@ -135,7 +135,7 @@ def write_training(scipy_io: ModuleType, files: dict[str, Path], path: Path) -> 
                 LOG.info("note: %s has %d frames, %d are usable", source, length, usable)
             frames += length
             add(name, [views, frame_rate])
-    preparation.tell_written(
+    preparation.log_written(
         path,
         subjects=len({name.split()[0] for name in files}),
         sequences=len(files),
@@ -152,7 +152,7 @@ def read_training(
     Args:
         scipy_io: the module scipy.io.
         path: the file; `annot2` and `univ_annot3` have a cell (L, 28 * C) for each camera.
-        usable: keep at most so many frames.
+        usable: maximum number of frames.
 
     Returns:
         Camera -> {"data_2d": (L, 17, 2) float32 pixels, "data_3d": (L, 17, 3) float32 mm}.
@@ -187,9 +187,8 @@ def cut_training(cell: Any, coordinates: int, usable: int, where: str) -> np.nda
     numeric = cell.dtype.kind in "fiu" and cell.size
     if not numeric or cell.ndim != 2 or cell.shape[1] != 28 * coordinates:
         raise UserError(f"{where} has shape {cell.shape}, (frames, {28 * coordinates}) is needed")
-    poses = cell[:usable].reshape(-1, 28, coordinates)[:, JOINTS_28_TO_17].astype(np.float32)
-    preparation.check_finite(poses, where)
-    return poses
+    poses = cell[:usable].reshape(-1, 28, coordinates)[:, JOINTS_28_TO_17]
+    return preparation.to_float32(poses, where)
 
 
 def write_test(h5py: ModuleType, files: dict[str, Path], path: Path) -> None:
@@ -201,11 +200,11 @@ def write_test(h5py: ModuleType, files: dict[str, Path], path: Path) -> None:
             frames += len(entry["valid"])
             valid += int(entry["valid"].sum())
             add(name, entry)
-    preparation.tell_written(path, sequences=len(files), frames=frames, valid_frames=valid)
+    preparation.log_written(path, sequences=len(files), frames=frames, valid_frames=valid)
 
 
 def read_test(h5py: ModuleType, path: Path) -> dict[str, np.ndarray]:
-    """What an annot_data.mat says of its frames.
+    """What an annot_data.mat holds about its frames.
 
     Args:
         h5py: the library.

@@ -46,8 +46,8 @@ def main() -> None:
     cameras = load_cameras(args.output)
     counts = {"subjects": len({s for s, _, _ in sequences}), "sequences": len(sequences)}
     counts["frames"] = write(cdflib, sequences, cameras, path_3d, path_2d)
-    preparation.tell_written(path_3d, **counts)
-    preparation.tell_written(path_2d, **counts, cameras=len(cameras[SUBJECTS[0]]))
+    preparation.log_written(path_3d, **counts)
+    preparation.log_written(path_2d, **counts, cameras=len(cameras[SUBJECTS[0]]))
 
 
 def parse_arguments() -> Namespace:
@@ -61,7 +61,7 @@ def parse_arguments() -> Namespace:
 
 
 def find_sequences(folder: Path) -> list[tuple[str, str, Path]]:
-    """The CDF files of 3D positions below a folder; what is missing is said in the log.
+    """The CDF files of 3D positions below a folder; what is missing is logged.
 
     Args:
         folder: holds, at any depth, S1/.../D3_Positions/*.cdf or Poses_D3_Positions_S1/....
@@ -77,9 +77,9 @@ def find_sequences(folder: Path) -> list[tuple[str, str, Path]]:
     for path in map(Path, sorted(glob.glob(pattern, recursive=True))):
         subject, action = subject_of(path), action_name(path.stem)
         if subject not in found:
-            LOG.info("left out: %s, not of %s", path, ", ".join(SUBJECTS))
+            LOG.info("skipped: %s, not of %s", path, ", ".join(SUBJECTS))
         elif (subject, action) == CORRUPT_VIDEO:
-            LOG.info("left out: %s %s, its video is corrupt", subject, action)
+            LOG.info("skipped: %s %s, its video is corrupt", subject, action)
         elif action in found[subject]:
             raise UserError(f"{found[subject][action]} and {path} are both {subject} {action}")
         else:
@@ -88,7 +88,7 @@ def find_sequences(folder: Path) -> list[tuple[str, str, Path]]:
         raise UserError(
             f"{folder}: no folder D3_Positions of {', '.join(SUBJECTS)} with .cdf files in it"
         )
-    tell_missing({subject: len(files) for subject, files in found.items()})
+    log_missing({subject: len(files) for subject, files in found.items()})
     return [(subject, *item) for subject, files in found.items() for item in files.items()]
 
 
@@ -105,11 +105,11 @@ def action_name(stem: str) -> str:
     return " ".join([NEW_NAMES.get(action, action), *number])
 
 
-def tell_missing(found: dict[str, int]) -> None:
-    """Say which subjects lack all or some of their sequences, given how many they have."""
+def log_missing(found: dict[str, int]) -> None:
+    """Log which subjects lack all or some of their sequences, given how many they have."""
     absent = [subject for subject, count in found.items() if not count]
     if absent:
-        LOG.info("missing: no D3_Positions files of %s; going on without", ", ".join(absent))
+        LOG.info("missing: no D3_Positions files of %s; continuing without", ", ".join(absent))
     for subject, count in found.items():
         whole = SEQUENCES_A_SUBJECT - (subject == CORRUPT_VIDEO[0])
         if count not in (0, whole):
@@ -136,7 +136,13 @@ def write(
         for subject, files in groupby(entries, key=lambda entry: entry[0]):
             poses = {action: read_positions(cdflib, path) for _, action, path in files}
             frames += sum(map(len, poses.values()))
-            add_3d(subject, {action: world.astype(np.float32) for action, world in poses.items()})
+            add_3d(
+                subject,
+                {
+                    action: preparation.to_float32(world, f"{subject} {action}")
+                    for action, world in poses.items()
+                },
+            )
             views = cameras[subject]
             add_2d(
                 subject,

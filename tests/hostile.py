@@ -1,6 +1,8 @@
 """Payloads that would run code if a reader executed them."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 
 class Calls:
@@ -11,3 +13,8 @@ class Calls:
 
     def __reduce__(self) -> tuple:
         return self.call
+
+
+def touches(path: Path) -> Calls:
+    """Unpickling it makes a file."""
+    return Calls(os.system, f"touch {path}")

@@ -1,4 +1,4 @@
-"""Windows, the pose store and the Human3.6M loader."""
+"""The pose store and the loaders of Human3.6M and AMASS."""
 
 import shutil
 
@@ -8,104 +8,61 @@ import torch
 from paths import SAMPLE
 
 from common.data import amass, h36m, pose_ops
+from common.data.base import DataOptions
 from common.data.npz import load_npz
-from common.data.pose_store import WindowedPoses
+from common.data.pose_store import Reduction
+from common.data.skeleton import H36M_16, H36M_17
 from common.data.windows import WindowIndex, WindowRule
 from common.errors import UserError
-
-OFFSETS = torch.tensor([0, 5, 6, 20])
-
-
-def naive_windows(offsets, rule, counted=None):
-    """Every window one by one, as the specification words it: (frames, mirrored)."""
-    half = (rule.frames - 1) // 2
-    for reverse in (False, True) if rule.reverse else (False,):
-        for mirror in (False, True) if rule.mirror else (False,):
-            for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-                centres = range(start, end, rule.stride)
-                if rule.inside:
-                    starts = [s for s in range(end - start) if s + rule.frames < end - start - 1]
-                    centres = [start + s + half for s in starts[:: rule.stride]]
-                for centre in centres:
-                    if counted is not None and not counted[centre]:
-                        continue
-                    steps = [k * rule.frame_step for k in range(-half, half + 1)]
-                    frames = [min(max(centre + k, start), end - 1) for k in steps]
-                    yield (frames[::-1] if reverse else frames), mirror
-
-
-@pytest.mark.parametrize(
-    "rule",
-    [
-        WindowRule(9),
-        WindowRule(27, frame_step=2),
-        WindowRule(9, stride=3, mirror=True),
-        WindowRule(1, mirror=True, reverse=True),
-        WindowRule(9, frame_step=2, stride=2, mirror=True, reverse=True),
-        WindowRule(9, inside=True),
-        WindowRule(3, stride=2, inside=True, reverse=True),
-    ],
-)
-@pytest.mark.parametrize("some_count", [False, True])
-def test_windows_are_those_of_the_specification(rule, some_count):
-    counted = torch.arange(20) % 3 != 1 if some_count else None
-    index = WindowIndex(OFFSETS, rule, counted)
-    want = list(naive_windows(OFFSETS, rule, counted))
-    assert want
-    assert len(index) == len(want)
-    for sample, (frames, mirrored) in enumerate(want):
-        windows = index.windows(torch.tensor([sample]))
-        assert windows.frames[0].tolist() == frames
-        assert (windows.num_plain == 0) == mirrored
-    batch = torch.randperm(len(index), generator=torch.Generator().manual_seed(0))
-    windows = index.windows(batch)
-    together = [(f, i >= windows.num_plain) for i, f in enumerate(windows.frames.tolist())]
-    assert sorted(together) == sorted(want)
-
-
-def test_a_window_never_leaves_its_sequence():
-    index = WindowIndex(OFFSETS, WindowRule(243, frame_step=2, mirror=True))
-    windows = index.windows(torch.arange(len(index)))
-    sequence_of_frame = torch.searchsorted(OFFSETS, windows.frames, right=True) - 1
-    assert torch.equal(sequence_of_frame, windows.sequences[:, None].expand_as(sequence_of_frame))
 
 
 @pytest.fixture(scope="module")
 def files():
-    return h36m.H36MFiles.read(str(SAMPLE) + "/", "gt")
+    return h36m.H36MFiles.read(SAMPLE, "gt")
 
 
 def test_mirrored_windows_of_the_store(files):
-    store = files.store(["S9"], num_joints=17)
+    store = files.store(["S9"], H36M_17)
     index = WindowIndex(store.offsets, WindowRule(9, mirror=True))
     samples = torch.tensor([3, 3 + len(index) // 2])
     windows = index.windows(samples)
-    for poses in (store.window_2d(windows), store.window_3d(windows), store.centre_3d(windows)):
-        assert torch.equal(poses[1], pose_ops.mirror_pose(poses[0]))
+    for poses in (store.window_2d(windows), store.window_3d(windows), store.target_3d(windows)):
+        assert torch.equal(poses[1], pose_ops.mirror_pose(poses[0], H36M_17))
+    for root in (store.window_root(windows), store.target_root(windows)):
+        assert torch.equal(root[1], root[0] * torch.tensor([-1, 1, 1]))
+    frames = windows.frames[0]
+    assert torch.equal(store.window_root(windows)[0, :, 0], store.root_3d[frames])
     cameras = store.window_cameras(windows)
     assert torch.equal(cameras[1], pose_ops.mirror_camera(cameras[0]))
     assert torch.equal(cameras[0], store.cameras[0])
-    assert torch.equal(store.centre_2d(windows)[:, 0], store.window_2d(windows)[:, 4])
+    for target, window in (
+        (store.target_2d(windows), store.window_2d(windows)),
+        (store.target_3d(windows), store.window_3d(windows)),
+        (store.target_root(windows), store.window_root(windows)),
+    ):
+        assert torch.equal(target[:, 0], window[:, 4])
 
 
 def test_sixteen_joints_are_the_seventeen_without_the_ninth(files):
-    all_joints = files.store(["S11"], num_joints=17)
-    fewer = files.store(["S11"], num_joints=16)
+    all_joints = files.store(["S11"], H36M_17)
+    fewer = files.store(["S11"], H36M_16)
     kept = [j for j in range(17) if j != 9]
     assert torch.equal(fewer.pose_2d, all_joints.pose_2d[:, kept])
     torch.testing.assert_close(fewer.pose_3d, all_joints.pose_3d[:, kept])
+    assert torch.equal(fewer.root_3d, all_joints.root_3d)
 
 
 def test_downsampling_keeps_every_nth_frame(files):
-    full, thin = (files.store(["S9"], num_joints=17, downsample=n) for n in (1, 3))
+    full, thin = (files.store(["S9"], H36M_17, Reduction(downsample=n)) for n in (1, 3))
     for a, b in zip(full.sequence_slices(), thin.sequence_slices(), strict=True):
         assert torch.equal(full.pose_2d[a][::3], thin.pose_2d[b])
 
 
 def test_a_subset_is_a_run_of_frames_that_all_cameras_share_and_that_repeats(files):
-    full = files.store(["S1"], num_joints=17)
-    part, again = (files.store(["S1"], num_joints=17, subset=0.25) for _ in range(2))
+    full = files.store(["S1"], H36M_17)
+    part, again = (files.store(["S1"], H36M_17, Reduction(subset=0.25)) for _ in range(2))
     assert torch.equal(part.pose_3d, again.pose_3d)
+    assert torch.equal(part.root_3d, again.root_3d)
     assert len(set(part.first_frames)) == 1
     first, frames = part.first_frames[0], part.sequence_slices()[0]
     assert frames.stop == pytest.approx(full.sequence_slices()[0].stop / 4, abs=1)
@@ -113,26 +70,27 @@ def test_a_subset_is_a_run_of_frames_that_all_cameras_share_and_that_repeats(fil
 
 
 def test_actions_are_chosen_by_prefix(files):
-    store = files.store(["S9"], num_joints=17, actions=["Dan"])
+    store = files.store(["S9"], H36M_17, actions=["Dan"])
     assert {name.action for name in store.names} == {"Dancing"}
     with pytest.raises(UserError, match="starts with 'Xy'; .* holds Boxing, Climbing, Dancing"):
-        files.store(["S9"], num_joints=17, actions=["Xy"])
+        files.store(["S9"], H36M_17, actions=["Xy"])
     with pytest.raises(UserError, match="no sequences of the actions Boxing for the subjects S9"):
-        files.store(["S9"], num_joints=17, actions=["Boxing"])
+        files.store(["S9"], H36M_17, actions=["Boxing"])
 
 
 def test_pixels_can_stay(files):
-    store = files.store(["S9"], num_joints=17, pixels=True)
+    store = files.store(["S9"], H36M_17, pixels=True)
     assert store.pose_2d.max() > 100
 
 
 def test_head_cuts_whole_store(files):
-    store = files.store(["S9"], num_joints=17)
+    store = files.store(["S9"], H36M_17)
     head = store.head(700)
     assert head.num_frames == 700
     assert head.offsets.tolist() == [0, 600, 700]
     assert len(head.names) == len(head.cameras) == len(head.first_frames) == 2
-    assert torch.equal(head.pose_2d, store.pose_2d[:700])
+    for name in ("pose_2d", "pose_3d", "root_3d"):
+        assert torch.equal(getattr(head, name), getattr(store, name)[:700])
 
 
 class Copy:
@@ -147,11 +105,11 @@ class Copy:
             "positions_2d"
         ].item()
 
-    def store(self, *subjects, **options):
+    def store(self, *subjects, skeleton=H36M_17, **reduction):
         np.savez(self.folder / "data_3d_h36m.npz", positions_3d=self.world)
         np.savez(self.folder / "data_2d_h36m_gt.npz", positions_2d=self.screen)
-        files = h36m.H36MFiles.read(str(self.folder), "gt")
-        return files.store(subjects or ["S9"], **{"num_joints": 17, **options})
+        files = h36m.H36MFiles.read(self.folder, "gt")
+        return files.store(subjects or ["S9"], skeleton, Reduction(**reduction))
 
 
 @pytest.fixture
@@ -212,9 +170,9 @@ def test_another_joint_count_is_an_error(copy, joints):
 def test_sixteen_joint_keypoints_serve_sixteen_joints_only(copy):
     copy.screen["S9"]["Climbing"] = [v[:, :16] for v in copy.screen["S9"]["Climbing"]]
     copy.screen["S9"]["Dancing"] = [v[:, :16] for v in copy.screen["S9"]["Dancing"]]
-    assert copy.store(num_joints=16).num_joints == 16
+    assert copy.store(skeleton=H36M_16).num_joints == 16
     with pytest.raises(UserError, match="has 16 joints, --n_joints says 17"):
-        copy.store(num_joints=17)
+        copy.store(skeleton=H36M_17)
 
 
 def test_3d_poses_that_are_not_poses(copy):
@@ -238,43 +196,20 @@ def test_a_subject_of_the_users_own_needs_cameras(copy):
         copy.store("Ann")
 
 
-def test_windows_of_several_stores_are_numbered_through(files):
-    parts = [
-        (files.store(["S9"], num_joints=16), WindowRule(9, frame_step=2, mirror=True)),
-        (load_amass(str(SAMPLE)), WindowRule(9, inside=True)),
-    ]
-    poses = WindowedPoses(parts)
-    lengths = parts[1][0].offsets.diff()
-    assert len(poses.samples_of(0)) == 2 * parts[0][0].num_frames
-    assert len(poses.samples_of(1)) == int((lengths - 10).sum())
-    assert len(poses) == len(poses.samples_of(0)) + len(poses.samples_of(1))
-    second = poses.samples_of(1)
-    samples = torch.tensor([second.start + 3, 5, second.stop - 1])
-    chosen = poses.windows(samples)
-    # Those of each store together: 5 of the first, then windows 3 and the last of the second.
-    alone = WindowIndex(parts[1][0].offsets, parts[1][1])
-    windows = alone.windows(torch.tensor([3, len(alone) - 1]))
-    assert torch.equal(chosen.window_2d()[1:], parts[1][0].window_2d(windows))
-    assert torch.equal(chosen.window_3d()[1:], parts[1][0].window_3d(windows))
-    assert chosen.window_3d().shape == (3, 9, 16, 3) and len(chosen) == 3
-    names = poses.sequences_of(samples)
-    assert names[0].startswith("S9 Climbing") and names[1].startswith("AMASS holosoma")
-
-
-def load_amass(root, **options):
-    defaults = {"num_joints": 16, "downsample": 1, "subset": 1.0, "max_frames": None}
-    store, _ = amass.load_stores(root_path=root, train=True, **(defaults | options))
-    return store
+def load_amass(root):
+    stores = amass.load(DataOptions(root, num_joints=16, train=True, test=True))
+    assert stores.test is None
+    return stores.train
 
 
 def test_amass_poses_are_those_of_the_file():
-    store = load_amass(str(SAMPLE))
+    store = load_amass(SAMPLE)
     held = load_npz(SAMPLE / "amass.npz")["poses"]
     assert [name.action for name in store.names] == list(held)
     for frames, entry in zip(store.sequence_slices(), held.values(), strict=True):
         np.testing.assert_array_equal(store.pose_2d[frames].numpy(), entry["pose2d"])
         np.testing.assert_array_equal(store.pose_3d[frames, 1:].numpy(), entry["pose3d"][:, 1:])
-    assert not store.pose_3d[:, 0].any() and store.cameras is None
+    assert not store.pose_3d[:, 0].any() and not store.root_3d.any() and store.cameras is None
 
 
 @pytest.mark.parametrize(
@@ -291,7 +226,7 @@ def test_amass_poses_are_those_of_the_file():
 def test_amass_files_in_the_wrong_format(tmp_path, entry, complaint):
     np.savez(tmp_path / "amass.npz", poses={"walk": entry})
     with pytest.raises(UserError, match=complaint):
-        load_amass(str(tmp_path))
+        load_amass(tmp_path)
 
 
 def test_sequences_without_3d_are_read_only_to_predict_it(tmp_path):
@@ -300,13 +235,13 @@ def test_sequences_without_3d_are_read_only_to_predict_it(tmp_path):
     poses["S11"] = {name: np.full_like(array, np.nan) for name, array in poses["S11"].items()}
     np.savez(tmp_path / "data_3d_h36m.npz", positions_3d=poses)
     shutil.copy(SAMPLE / "data_2d_h36m_gt.npz", tmp_path)
-    files = h36m.H36MFiles.read(str(tmp_path), "gt")
+    files = h36m.H36MFiles.read(tmp_path, "gt")
     with pytest.raises(UserError, match="NaN or infinity in S11 Climbing camera 0, frame 0"):
-        files.store(["S9", "S11"], num_joints=17)
-    store = files.store(["S9", "S11"], num_joints=17, unknown_3d=True)
+        files.store(["S9", "S11"], H36M_17)
+    store = files.store(["S9", "S11"], H36M_17, unknown_3d=True)
     assert store.pose_3d.isnan().any() and store.pose_2d.isfinite().all()
     poses["S9"]["Climbing"][3, 2, 1] = np.nan  # some of it missing is a mistake all the same
     np.savez(tmp_path / "data_3d_h36m.npz", positions_3d=poses)
-    files = h36m.H36MFiles.read(str(tmp_path), "gt")
+    files = h36m.H36MFiles.read(tmp_path, "gt")
     with pytest.raises(UserError, match="in S9 Climbing camera 0, frame 3"):
-        files.store(["S9", "S11"], num_joints=17, unknown_3d=True)
+        files.store(["S9", "S11"], H36M_17, unknown_3d=True)

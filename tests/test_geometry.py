@@ -6,8 +6,9 @@ import torch
 from paths import GOLDEN, SAMPLE
 
 from common.data import camera, h36m, pose_ops
-from common.data.skeleton import SKELETONS
+from common.data.skeleton import H36M_16, H36M_17
 from common.evaluation import metrics
+from common.tasks.losses import mpjpe
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +31,32 @@ def random_rotations(count: int) -> torch.Tensor:
 
 def test_protocols_1_and_2(golden):
     predicted, target = golden["predicted_3d"], golden["target_3d"]
-    assert metrics.mpjpe(predicted, target).item() == pytest.approx(
-        golden["mpjpe"].item(), rel=1e-5
-    )
+    assert mpjpe(predicted, target).item() == pytest.approx(golden["mpjpe"].item(), rel=1e-5)
     torch.testing.assert_close(
         metrics.p_mpjpe(predicted, target), golden["p_mpjpe"], rtol=1e-4, atol=1e-6
     )
 
 
 def test_pck_and_auc(golden):
-    errors = metrics.joint_errors(golden["predicted_16"], golden["target_16"])
-    correct, area = metrics.correct_joints(errors)
+    errors = pose_ops.joint_errors(golden["predicted_16"], golden["target_16"])
+    correct, area = metrics.correct_joints(errors), metrics.area_under_curve(errors)
     assert 100 * correct.mean().item() == pytest.approx(golden["pck_150mm"].item(), rel=1e-4)
     assert 100 * area.mean().item() == pytest.approx(golden["auc"].item(), rel=1e-4)
+
+
+def test_the_metrics_of_tables_are_these_numbers_frame_by_frame(golden):
+    for name, ending, want, scale in (
+        ("protocol_1", "3d", "mpjpe", 1000),
+        ("protocol_2", "3d", "p_mpjpe", 1000),
+        ("pck", "16", "pck_150mm", 1),
+        ("auc", "16", "auc", 1),
+    ):
+        predicted = golden[f"predicted_{ending}"].flatten(0, -3)
+        target = golden[f"target_{ending}"].flatten(0, -3)
+        alone = torch.zeros(len(target), dtype=torch.bool)  # no frame follows another
+        values = metrics.METRICS[name].compute(predicted, target, alone)
+        assert values.shape == (len(predicted),)
+        assert values.mean().item() == pytest.approx(scale * golden[want].mean().item(), rel=1e-4)
 
 
 def test_protocol_2_does_not_see_a_similarity_transform():
@@ -111,9 +125,9 @@ def test_projection():
 
 
 def test_projected_sample_poses_are_the_ground_truth_keypoints():
-    store = h36m.H36MFiles.read(str(SAMPLE), "gt").store(["S9"], num_joints=17)
-    root = store.pose_3d[:, :1]
-    absolute = torch.cat([root, store.pose_3d[:, 1:] + root], dim=1)
+    store = h36m.H36MFiles.read(SAMPLE, "gt").store(["S9"], H36M_17)
+    assert not store.pose_3d[:, 0].any()
+    absolute = store.pose_3d + store.root_3d[:, None]
     for sequence, frames in enumerate(store.sequence_slices()):
         projected = camera.project(
             absolute[frames], store.cameras[[sequence]].expand(len(absolute[frames]), -1)
@@ -142,13 +156,12 @@ def test_back_projection_undoes_projection_without_distortion():
     torch.testing.assert_close(back, pose, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("joints", [16, 17])
+@pytest.mark.parametrize("skeleton", [H36M_16, H36M_17], ids=lambda skeleton: skeleton.name)
 @pytest.mark.parametrize("coordinates", [2, 3])
-def test_mirroring_twice_is_the_identity(joints, coordinates):
-    pose = torch.randn(2, 5, joints, coordinates)
-    mirrored = pose_ops.mirror_pose(pose)
-    assert torch.equal(pose_ops.mirror_pose(mirrored), pose)
-    skeleton = SKELETONS[joints]
+def test_mirroring_twice_is_the_identity(skeleton, coordinates):
+    pose = torch.randn(2, 5, skeleton.num_joints, coordinates)
+    mirrored = pose_ops.mirror_pose(pose, skeleton)
+    assert torch.equal(pose_ops.mirror_pose(mirrored, skeleton), pose)
     left, right = list(skeleton.left), list(skeleton.right)
     assert torch.equal(mirrored[..., left, 0], -pose[..., right, 0])
     assert torch.equal(mirrored[..., left, 1:], pose[..., right, 1:])
@@ -162,16 +175,16 @@ def test_a_mirrored_pose_projects_through_a_mirrored_camera_to_the_mirrored_imag
         3, -1
     )
     plain = camera.project(pose, cameras)
-    mirrored = camera.project(pose_ops.mirror_pose(pose), pose_ops.mirror_camera(cameras))
-    torch.testing.assert_close(mirrored, pose_ops.mirror_pose(plain), rtol=1e-4, atol=1e-6)
+    mirrored = camera.project(pose_ops.mirror_pose(pose, H36M_17), pose_ops.mirror_camera(cameras))
+    torch.testing.assert_close(mirrored, pose_ops.mirror_pose(plain, H36M_17), rtol=1e-4, atol=1e-6)
 
 
 def test_mirror_pairs_of_the_spec():
-    assert SKELETONS[17].left == (4, 5, 6, 11, 12, 13)
-    assert SKELETONS[17].right == (1, 2, 3, 14, 15, 16)
-    assert SKELETONS[16].left == (4, 5, 6, 10, 11, 12)
-    assert SKELETONS[16].right == (1, 2, 3, 13, 14, 15)
-    assert SKELETONS[16].joint_names[9] == "head"
+    assert H36M_17.left == (4, 5, 6, 11, 12, 13)
+    assert H36M_17.right == (1, 2, 3, 14, 15, 16)
+    assert H36M_16.left == (4, 5, 6, 10, 11, 12)
+    assert H36M_16.right == (1, 2, 3, 13, 14, 15)
+    assert H36M_16.joint_names[9] == "head"
 
 
 def test_flip_testing_averages_both_passes():
@@ -182,14 +195,16 @@ def test_flip_testing_averages_both_passes():
         seen.append(batch)
         return torch.nn.functional.pad(batch, (0, 1))
 
-    averaged = pose_ops.predict_with_flip(predict, pose)
+    averaged = pose_ops.predict_with_flip(predict, pose, H36M_17)
     assert len(seen) == 1  # both passes in one batch
     torch.testing.assert_close(averaged[..., :2], pose)
 
 
-def test_relative_to_root():
+def test_centring_on_the_root():
     pose = torch.randn(6, 17, 3)
-    relative = pose_ops.relative_to_root(pose)
-    assert torch.equal(relative[:, 0], pose[:, 0])
-    torch.testing.assert_close(relative[:, 1:] + pose[:, :1], pose[:, 1:])
-    assert not pose_ops.with_zero_root(pose)[:, 0].any()
+    relative = pose_ops.centre_on_root(pose)
+    assert not relative[:, 0].any()
+    torch.testing.assert_close(relative + pose[:, :1], pose)
+    zeroed = pose_ops.with_zero_root(pose)
+    assert not zeroed[:, 0].any()
+    assert torch.equal(zeroed[:, 1:], pose[:, 1:]) and pose[:, 0].any()

@@ -9,7 +9,7 @@ from goldens import filled, golden, without_dropout
 from paths import GOLDEN
 from torch.nn import functional as F
 
-from common.evaluation.metrics import mpjpe
+from common.tasks.losses import mpjpe
 from model.encoders import STRIDES_BY_FRAMES
 from model.layers import Dropout, LayerNorm, MultiHeadAttention, StridedConv
 from model.lifter import PoseLifter, PoseRefiner
@@ -39,17 +39,17 @@ def test_refiner_state_dict_is_the_contract():
 def test_lifter_forward(frames, joints, layers):
     want = golden("lifter_forward.npz", f"f{frames}_j{joints}_l{layers}.")
     with torch.inference_mode():
-        centre, sequence = filled(lifter(frames, joints, layers))(want["input_2d"])
+        target, sequence = filled(lifter(frames, joints, layers))(want["input_2d"])
     sequence = sequence[:, :: max(1, frames // 9)]
-    torch.testing.assert_close(centre, want["centre_3d"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(target, want["centre_3d"], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(sequence, want["sequence_3d"], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("frames", sorted(STRIDES_BY_FRAMES))
 def test_lifter_reduces_every_window_to_one_frame(frames):
     model = PoseLifter(frames=frames, num_joints=16, layers=1, width=16, hidden_width=8).eval()
-    centre, sequence = model(torch.zeros(2, frames, 16, 2))
-    assert centre.shape == (2, 1, 16, 3)
+    target, sequence = model(torch.zeros(2, frames, 16, 2))
+    assert target.shape == (2, 1, 16, 3)
     assert sequence.shape == (2, frames, 16, 3)
     assert model(torch.zeros(2, frames, 16, 2), with_sequence=False)[1] is None
 
@@ -63,18 +63,19 @@ def test_refiner_forward():
 
 def test_five_optimisation_steps_of_the_lifter():
     want = golden("train_steps.npz", "lifter.f9_j17_l3.")
-    model = without_dropout(filled(lifter(9, 17, 3))).train()
+    # In double precision: Adam magnifies the rounding of single, which depends on the threads.
+    model = without_dropout(filled(lifter(9, 17, 3))).double().train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, amsgrad=True)
     losses = []
-    for pose_2d, target in zip(want["input_2d"], want["target_3d"], strict=True):
-        target[:, :, 0] = 0
-        centre, sequence = model(pose_2d)
-        loss = mpjpe(sequence, target) + mpjpe(centre, target[:, 4:5])
+    for pose_2d, true in zip(want["input_2d"], want["target_3d"], strict=True):
+        true[:, :, 0] = 0
+        target, sequence = model(pose_2d.double())
+        loss = mpjpe(sequence, true) + mpjpe(target, true[:, 4:5])
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    np.testing.assert_allclose(losses, want["loss"], atol=1e-4)
+    np.testing.assert_allclose(losses, want["loss"], atol=1e-5)
 
 
 def test_layer_norm_is_the_published_formula():

@@ -1,9 +1,14 @@
 """The command line is a contract: names, short forms, types and defaults of SPEC section 1."""
 
+import argparse
+
 import pytest
 
-from common.cli import flags as options
+from common.cli import configs, options
+from common.data.windows import WindowRule
 from common.errors import UserError
+
+SCRIPTS = ("trainer.py", "trainer_3dhp.py", "pretrainer.py")
 
 INFINITE = float("inf")
 PUBLISHED = {
@@ -71,32 +76,37 @@ PUBLISHED = {
 }
 
 
+def read(script: str, words: list[str]) -> argparse.Namespace:
+    """The options that a command line stands for."""
+    return options.read(script, words)[0]
+
+
 @pytest.mark.parametrize("flags", PUBLISHED)
 def test_published_flags(flags):
     destination, default, text, value = PUBLISHED[flags]
     script = "pretrainer.py" if flags == "--dataset" else "trainer.py"
-    assert vars(options.parse(script, []))[destination] == default
+    assert vars(read(script, []))[destination] == default
     for flag in flags.split() if text is not None else ():
-        assert vars(options.parse(script, [flag, text]))[destination] == value
+        assert vars(read(script, [flag, text]))[destination] == value
 
 
 @pytest.mark.parametrize("flag", ["--refine", "--MAE", "-r", "--resume"])
 def test_published_switches(flag):
     destination = {"-r": "resume"}.get(flag, flag.lstrip("-"))
-    assert vars(options.parse("trainer.py", []))[destination] is False
-    assert vars(options.parse("trainer.py", [flag]))[destination] is True
+    assert vars(read("trainer.py", []))[destination] is False
+    assert vars(read("trainer.py", [flag]))[destination] is True
 
 
 @pytest.mark.parametrize("text", ["True", "true", "1", "False", "false", "0"])
 def test_booleans_mean_what_they_say(text):
-    args = options.parse("trainer.py", ["--data_augmentation", text])
+    args = read("trainer.py", ["--data_augmentation", text])
     assert args.data_augmentation is (text in ("True", "true", "1"))
 
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ("-f 243 k gt", "unknown argument 'k gt'; '-k gt' is meant"),
+        ("-f 243 k gt", "unknown argument 'k gt'; did you mean '-k gt'?"),
         ("-f 100", "choose from 1, 9, 27, 81, 243, 351"),
         ("--n_joints 18", "choose from 16, 17"),
         ("--data_augmentation maybe", "neither True nor False"),
@@ -112,15 +122,63 @@ def test_booleans_mean_what_they_say(text):
         ("--save_predictions x.csv", "must end in .npz"),
         ("--save_predictions no/such/x.npz", "no such folder"),
         ("--train 1 --name a/b", "holds no slash"),
-        ("--dataset 3dhp", "trainer_3dhp.py reads MPI-INF-3DHP"),
+        ("--dataset amass", "one data set that has test poses, h36m or 3dhp"),
+        ("--dataset h36m,3dhp", "a lifter trains on one data set that has test poses"),
+        ("--dataset h36m,cmu", "is not a comma list of h36m, 3dhp, amass, each once"),
         ("--dataset_weights 1,0", "is not a number above 0"),
     ],
 )
 def test_mistakes(words, complaint):
     with pytest.raises(UserError) as raised:
-        options.parse("trainer.py", words.split())
+        read("trainer.py", words.split())
     assert complaint in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("-lr 0.0005", "--lr 0.0005"),
+        ("-l 3", "--layers 3"),
+        ("-td 2", "-tds 2"),
+        ("-tm 0.5", "-tmr 0.5"),
+        ("-cpn", "-c pn"),
+        ("-b1024", "-b 1024"),
+    ],
+)
+def test_one_dash_words_are_not_completed(script, words, meant):
+    with pytest.raises(UserError) as raised:
+        read(script, words.split())
+    message = str(raised.value)
+    assert message.startswith(f"unknown argument '{words}'; did you mean '{meant}'")
+    assert script in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "name"),
+    [
+        ("trainer.py", "", "h36m"),
+        ("trainer.py", "--dataset 3dhp", "3dhp"),
+        ("trainer_3dhp.py", "", "3dhp"),
+        ("trainer_3dhp.py", "--dataset h36m", "3dhp"),
+    ],
+)
+def test_the_data_set_of_a_lifter(script, words, name):
+    assert configs.lifting(script, words.split()).data_set.name == name
+
+
+def test_the_windows_of_a_run():
+    words = "-f 27 -tds 2 -s 3 --reverse_augmentation True".split()
+    for causal in ("0", "1"):
+        run = configs.lifting("trainer.py", [*words, "--causal", causal]).run
+        assert run.windows == WindowRule(27, frame_step=2, causal=causal == "1")
+        assert run.training_windows == WindowRule(
+            27, frame_step=2, stride=3, mirror=True, reverse=True, causal=causal == "1"
+        )
+        assert run.info.options["causal"] == int(causal)
+    assert configs.masked(["--MAE", "--causal", "1"]).run.windows.causal
+    assert read("trainer.py", []).causal == 0
 
 
 @pytest.mark.parametrize(
@@ -129,21 +187,21 @@ def test_mistakes(words, complaint):
 )
 def test_actions_are_those_of_human36m(script, words):
     with pytest.raises(UserError, match="--actions Walk: only Human3.6M's sequences"):
-        options.parse(script, words.split())
-    options.parse("pretrainer.py", "--MAE --dataset h36m,3dhp -a Walk".split())
+        read(script, words.split())
+    read("pretrainer.py", "--MAE --dataset h36m,3dhp -a Walk".split())
 
 
 def test_demo_only_presets_flags():
-    demo = options.parse("trainer.py", ["--demo", "--nepoch", "2"])
+    demo = read("trainer.py", ["--demo", "--nepoch", "2"])
     assert demo.nepoch == 2  # the user's own flags win
     words = demo.command.split()[2:]
-    again = options.parse("trainer.py", words)
+    again = read("trainer.py", words)
     assert vars(again) == vars(demo)
 
 
 def test_the_folder_of_a_run():
-    args = options.parse("trainer.py", "--train 1 --name task -f 27 -tmr 0.6".split())
+    args = read("trainer.py", "--train 1 --name task -f 27 -tmr 0.6".split())
     assert args.checkpoint == "checkpoint/finetune_task_f27_t0.60"
-    assert options.parse("trainer.py", ["--name", "task"]).checkpoint.endswith("_test_f243_t0.80")
-    args = options.parse("pretrainer.py", "--train 1 --name task --MAE".split())
+    assert read("trainer.py", ["--name", "task"]).checkpoint.endswith("_test_f243_t0.80")
+    args = read("pretrainer.py", "--train 1 --name task --MAE".split())
     assert args.checkpoint == "checkpoint/pretrain_task_f243_t0.80"

@@ -1,4 +1,4 @@
-"""Data files and checkpoints run nothing, whatever they hold; files are written whole or not."""
+"""Data files run nothing, whatever they hold; files are written whole or not at all."""
 
 import errno
 import io
@@ -11,17 +11,12 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
-import torch
-from goldens import filled
-from hostile import Calls
-from paths import GOLDEN, ROOT, SAMPLE
-from torch import nn
+from hostile import Calls, touches
+from paths import ROOT, SAMPLE
 
-from common.data import npz as safe_npz
+from common.data.npz import load_npz
 from common.errors import UserError
 from common.files import write_atomically
-from common.training import checkpoint
-from model.lifter import PoseLifter
 
 
 def npz(path, pickled: bytes, entry="positions_3d"):
@@ -38,7 +33,7 @@ def npz(path, pickled: bytes, entry="positions_3d"):
 def hostile_pickles(victim):
     """Real payloads: each would make the file `victim` if anything in it ran."""
     touch = f"open({str(victim)!r}, 'w').close()"
-    yield "system", pickle.dumps(Calls(os.system, f"touch {victim}"))
+    yield "system", pickle.dumps(touches(victim))
     yield "exec", pickle.dumps(Calls(exec, touch))
     yield (
         "eval in a dict",
@@ -63,7 +58,7 @@ def test_hostile_data_files(number, tmp_path):
     victim = tmp_path / "victim"
     name, payload = list(hostile_pickles(victim))[number]
     with pytest.raises(UserError) as raised:
-        safe_npz.load_npz(npz(tmp_path / "data.npz", payload))
+        load_npz(npz(tmp_path / "data.npz", payload))
     assert "\n" not in str(raised.value), name
     assert not victim.exists(), name
     # The payload is a real one: an ordinary unpickler runs most of them.
@@ -75,21 +70,21 @@ def test_hostile_data_files(number, tmp_path):
 def test_the_reader_admits_its_next_file_after_a_hostile_one(tmp_path):
     for _, payload in hostile_pickles(tmp_path / "victim"):
         with pytest.raises(UserError):
-            safe_npz.load_npz(npz(tmp_path / "data.npz", payload))
-    assert safe_npz.load_npz(SAMPLE / "data_3d_h36m.npz")["positions_3d"]["S9"]
+            load_npz(npz(tmp_path / "data.npz", payload))
+    assert load_npz(SAMPLE / "data_3d_h36m.npz")["positions_3d"]["S9"]
 
 
 def test_structured_and_object_dtypes_are_refused(tmp_path):
     structured = np.zeros(2, dtype=[("a", "f4"), ("b", "O")])
     with pytest.raises(UserError, match="structured"):
-        safe_npz.load_npz(npz(tmp_path / "data.npz", pickle.dumps({"a": structured})))
+        load_npz(npz(tmp_path / "data.npz", pickle.dumps({"a": structured})))
     from_bytes = (
         b"cnumpy.core.numeric\n_frombuffer\n(C\x08"
         + b"\x01" * 8
         + b"cnumpy\ndtype\n(S'O'\ntR(I1\ntS'C'\ntR."
     )
     with pytest.raises(UserError, match="object array made from bytes"):
-        safe_npz.load_npz(npz(tmp_path / "data.npz", from_bytes))
+        load_npz(npz(tmp_path / "data.npz", from_bytes))
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -105,7 +100,7 @@ def test_dictionaries_of_arrays_are_read(tmp_path, protocol, core):
     for old in (b"numpy._core", b"numpy.core"):
         if protocol < 4:  # later protocols store the length of the name
             payload = payload.replace(old, core.encode())
-    read = safe_npz.load_npz(npz(tmp_path / "data.npz", payload))["positions_3d"]
+    read = load_npz(npz(tmp_path / "data.npz", payload))["positions_3d"]
     np.testing.assert_array_equal(read["S1"]["Walking 1"][0], content["S1"]["Walking 1"][0])
     assert read["S1"]["Walking 1"][1] == 2.5
     np.testing.assert_array_equal(read["fortran"], content["fortran"])
@@ -121,7 +116,7 @@ def test_a_python_2_pickle_is_read(tmp_path):
         b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
         b"U\x08\x00\x00\xc0?\x00\x00 @tbs."
     )
-    read = safe_npz.load_npz(npz(tmp_path / "data.npz", payload))
+    read = load_npz(npz(tmp_path / "data.npz", payload))
     np.testing.assert_array_equal(read["positions_3d"]["S1"], np.array([1.5, 2.5], "f4"))
 
 
@@ -129,7 +124,7 @@ def test_a_small_file_cannot_unfold_into_a_huge_object(tmp_path):
     nested = ["x"]
     for _ in range(60):
         nested = [nested, nested]
-    read = safe_npz.load_npz(npz(tmp_path / "data.npz", pickle.dumps(nested)))
+    read = load_npz(npz(tmp_path / "data.npz", pickle.dumps(nested)))
     assert read["positions_3d"][0] is read["positions_3d"][1]
 
 
@@ -138,7 +133,7 @@ def test_plain_arrays_are_read(tmp_path):
     np.savez_compressed(
         tmp_path / "data.npz", a=array, b=np.array("text"), c=np.asfortranarray(array)
     )
-    read = safe_npz.load_npz(tmp_path / "data.npz")
+    read = load_npz(tmp_path / "data.npz")
     np.testing.assert_array_equal(read["a"], array)
     np.testing.assert_array_equal(read["c"], array)
     assert str(read["b"]) == "text"
@@ -158,111 +153,9 @@ def test_damaged_data_files(tmp_path, kind):
         }
         path.write_bytes(damaged[kind])
     with pytest.raises(UserError) as raised:
-        safe_npz.load_npz(path)
+        load_npz(path)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
-
-
-# ---- checkpoints
-
-
-def tiny_lifter(**sizes) -> PoseLifter:
-    base = {"frames": 9, "num_joints": 17, "layers": 2, "width": 16, "hidden_width": 8}
-    return PoseLifter(**{**base, **sizes})
-
-
-@pytest.mark.parametrize("prefix", ["", "module."])
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_pos"])
-def test_released_files_load_flat_or_wrapped(tmp_path, prefix, wrapper):
-    model, copy = filled(tiny_lifter()), tiny_lifter()
-    state = {prefix + name: t for name, t in model.state_dict().items()}
-    torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "x.pth")
-    checkpoint.load_whole(copy, tmp_path / "x.pth")
-    for name, tensor in copy.state_dict().items():
-        assert torch.equal(tensor, model.state_dict()[name])
-
-
-def test_saved_weights_are_in_the_released_format(tmp_path):
-    model = tiny_lifter()
-    checkpoint.save_torch(tmp_path / "x.pth", checkpoint.released_format(model))
-    state = torch.load(tmp_path / "x.pth", weights_only=True)
-    assert list(state) == [f"module.{name}" for name in model.state_dict()]
-
-
-@pytest.mark.parametrize(
-    ("sizes", "complaint"),
-    [
-        ({"layers": 3}, "checkpoint holds 2 layers, --layers says 3"),
-        ({"layers": 1}, "checkpoint holds 2 layers, --layers says 1"),
-        ({"frames": 27}, "checkpoint holds 9 frames, --frames says 27"),
-        ({"num_joints": 16}, "checkpoint holds 17 joints, --n_joints says 16"),
-        ({"width": 32}, "checkpoint holds 16 channels, --channel says 32"),
-        ({"hidden_width": 16}, "checkpoint holds 8 feed-forward channels, --d_hid says 16"),
-    ],
-)
-def test_a_model_of_another_size_is_told_in_flags(tmp_path, sizes, complaint):
-    checkpoint.save_torch(tmp_path / "x.pth", checkpoint.released_format(tiny_lifter()))
-    with pytest.raises(UserError, match=complaint):
-        checkpoint.load_whole(tiny_lifter(**sizes), tmp_path / "x.pth")
-
-
-def test_a_whole_load_names_what_does_not_fit(tmp_path):
-    state = checkpoint.released_format(tiny_lifter())
-    del state["module.fcn.1.bias"]
-    state["module.extra"] = torch.zeros(3)
-    state["module.fcn_1.1.bias"] = torch.zeros(7)
-    checkpoint.save_torch(tmp_path / "x.pth", state)
-    with pytest.raises(UserError) as raised:
-        checkpoint.load_whole(tiny_lifter(), tmp_path / "x.pth")
-    text = str(raised.value)
-    assert "1 missing: fcn.1.bias" in text
-    assert "1 unexpected: extra" in text
-    assert "1 of another shape: fcn_1.1.bias 7 for 51" in text
-
-
-def test_a_partial_load_reports_and_fails_when_nothing_matches(tmp_path):
-    pre_trained = nn.Module()
-    pre_trained.encoder2d = filled(tiny_lifter()).encoder2d
-    pre_trained.other = nn.Linear(3, 3)
-    checkpoint.save_torch(tmp_path / "x.pth", checkpoint.released_format(pre_trained))
-    model = tiny_lifter()
-    report = checkpoint.load_matching(model, tmp_path / "x.pth")
-    assert f"7 of the model's {len(model.state_dict())} tensors" in report
-    assert "encoder2d 7/7" in report and "fcn 0/7" in report and "2 of the file's left" in report
-    assert torch.equal(model.encoder2d.fc_1.weight, pre_trained.encoder2d.fc_1.weight)
-    checkpoint.save_torch(tmp_path / "y.pth", {"module.other.weight": torch.zeros(3)})
-    with pytest.raises(UserError, match="none of its 1 tensors fits"):
-        checkpoint.load_matching(model, tmp_path / "y.pth")
-
-
-@pytest.mark.parametrize("kind", ["directory", "missing", "picture", "cut", "no state", "empty"])
-def test_files_that_are_no_checkpoints(tmp_path, kind):
-    path, whole = tmp_path / "x.pth", (GOLDEN / "ckpt" / "small_lift.pth").read_bytes()
-    if kind == "directory":
-        path.mkdir()
-    elif kind == "no state":
-        torch.save([1, 2], path)
-    elif kind != "missing":
-        damaged = {"picture": b"\x89PNG\r\n\x1a\n" + bytes(99), "cut": whole[:99999], "empty": b""}
-        path.write_bytes(damaged[kind])
-    with pytest.raises(UserError) as raised:
-        checkpoint.load_whole(tiny_lifter(), path)
-    assert str(path) in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch's word on its way to refusal
-def test_a_hostile_checkpoint_runs_nothing(tmp_path):
-    victim = tmp_path / "victim"
-    torch.save({"module.x": Calls(os.system, f"touch {victim}")}, tmp_path / "x.pth")
-    (tmp_path / "y.pth").write_bytes(pickle.dumps(Calls(os.system, f"touch {victim}")))
-    for name in ("x.pth", "y.pth"):
-        with pytest.raises(UserError) as raised:
-            checkpoint.load_whole(tiny_lifter(), tmp_path / name)
-        assert "\n" not in str(raised.value)
-    assert not victim.exists()
-    torch.load(tmp_path / "x.pth", weights_only=False)  # the payload is a real one
-    assert victim.exists()
 
 
 # ---- whole files

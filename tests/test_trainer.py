@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -121,28 +122,65 @@ def test_same_command_same_numbers(script, tmp_path):
     assert other != lines[0][-1]
 
 
+def part_under_way(position):
+    """What a run with such a resume file does: it is written after each part of an epoch."""
+    return "test" if position["step"] else "training"
+
+
+def kill_in(part, run, *, after, rng):
+    """Kill a run at a random moment, in a part of an epoch ("training" or "test").
+
+    Args:
+        part: the part.
+        run: it stops now and then, so that what it does can be looked at before it is killed.
+        after: the epoch is a later one than this.
+        rng: chooses the moment.
+
+    Returns:
+        How far the resume file had come when the run was dead.
+    """
+
+    def stopped_there():
+        time.sleep(rng.uniform(0, 0.1))
+        run.send(signal.SIGSTOP)
+        position = last_checkpoint(run.folder / FOLDER)["position"]
+        if position["epoch"] > after and part_under_way(position) == part:
+            return True
+        run.send(signal.SIGCONT)
+        return False
+
+    run.wait_for((run.folder / FOLDER / "resume.pth").exists)
+    run.wait_for(stopped_there)
+    run.send(signal.SIGKILL)
+    assert run.process.exitcode == -signal.SIGKILL
+    return last_checkpoint(run.folder / FOLDER)["position"]
+
+
+@pytest.mark.slow
 def test_killed_at_random_moments_a_run_ends_where_an_uninterrupted_one_does(tmp_path):
-    words = [*TRAIN, "--refine", "--reverse_augmentation", "True", "--nepoch", "6"]
-    straight = Run("trainer.py", tmp_path / "straight", *words)
-    straight.end()
-    moments = random.Random(0)
-    folder = tmp_path / "killed"
-    run, kills = Run("trainer.py", folder, *words), 0
-    while run.alive:
-        if (folder / FOLDER / "resume.pth").exists():
-            time.sleep(moments.uniform(0.05, 0.8) if kills else 0.05)
-            if kills < 4 and run.alive:
-                run.send(signal.SIGKILL)
-                kills += 1
-                run = Run("trainer.py", folder, *words, "-r")
-                time.sleep(moments.uniform(0.2, 1.5))
-                continue
-        time.sleep(0.02)
-    run.end()
-    assert kills == 4
-    assert_same_end(
-        last_checkpoint(tmp_path / "straight" / FOLDER), last_checkpoint(folder / FOLDER)
+    words = [*TRAIN, "--refine", "--reverse_augmentation", "True", "-b", "32"]
+    endless = [*words, "--nepoch", "100000"]  # it is never over before it is killed
+    run, folder, rng = (
+        Run("trainer.py", tmp_path / "killed", *endless),
+        tmp_path / "killed",
+        (random.Random(0)),
     )
+    kills, epoch = Counter(), 1
+    while min(kills["training"], kills["test"]) < 2:
+        wanted = min(("training", "test"), key=kills.__getitem__)
+        position = kill_in(wanted, run, after=epoch, rng=rng)
+        assert position["epoch"] > epoch and not position["finished"]
+        epoch = position["epoch"]
+        kills[part_under_way(position)] += 1
+        run = Run("trainer.py", folder, *endless, "-r")
+    kill_in("training", run, after=epoch, rng=rng)
+    last = last_checkpoint(folder / FOLDER)["position"]["epoch"] + 1
+    resumed = Run("trainer.py", folder, *words, "--nepoch", last, "-r").end()
+    assert "resuming in epoch" in resumed.stdout
+    Run("trainer.py", tmp_path / "straight", *words, "--nepoch", last).end()
+    ends = [last_checkpoint(tmp_path / name / FOLDER) for name in ("straight", "killed")]
+    assert [end["position"]["epoch"] for end in ends] == [last + 1, last + 1]
+    assert_same_end(*ends)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -169,7 +207,7 @@ def test_a_resumed_run_must_have_the_same_options(script, tmp_path):
     done = script("trainer.py", *TRAIN, "-r", "--lr", "0.5", "-tds", "1", expect=2)
     assert "--lr 0.001 then, 0.5 now" in done.stderr and "--t_downsample 2 then" in done.stderr
     longer = script("trainer.py", *TRAIN, "-r", "--nepoch", "2")  # more epochs may follow
-    assert "going on in epoch 2" in longer.stdout
+    assert "resuming in epoch 2" in longer.stdout
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(script, tmp_path):
@@ -264,7 +302,7 @@ def test_demo_says_what_it_stands_for(script):
         ("--train 1 -r", "no interrupted run in"),
         ("--train 1 -b 1", "batch norm needs at least 2 windows"),
         ("--frames 10", "choose from 1, 9, 27"),
-        ("k gt", "'-k gt' is meant"),
+        ("k gt", "did you mean '-k gt'?"),
     ],
 )
 def test_mistakes(mistake, words, complaint):

@@ -40,7 +40,7 @@ FREE_ON_RESUME = frozenset(
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What every script of models knows.
+    """What every script of models needs.
 
     Attributes:
         train: whether to train.
@@ -50,14 +50,14 @@ class RunConfig:
         compiled: whether to compile the models.
         data: which poses.
         windows: test windows.
-        training_windows: training windows, as far as the data set lets them be.
+        training_windows: training windows, before the data set's own rule.
         model_size: of the model.
         first_weights: what the model starts from.
         frozen_parts: names of parts that are not trained; empty for none.
         schedule: epochs, batches and learning rate.
         flip: whether a test averages with the horizontal flip.
         folder: where the run writes.
-        info: what its files say.
+        info: what its files record.
     """
 
     train: bool
@@ -79,10 +79,10 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class LiftingConfig:
-    """What trainer.py and trainer_3dhp.py know.
+    """What trainer.py and trainer_3dhp.py need.
 
     Attributes:
-        run: what every script knows.
+        run: what every script needs.
         data_set: whose poses are lifted.
         backbone: name of the lifter's network.
         refine: whether there is a refiner.
@@ -117,10 +117,10 @@ class PoseAugConfig:
 
 @dataclass(frozen=True)
 class MaskedConfig:
-    """What pretrainer.py knows.
+    """What pretrainer.py needs.
 
     Attributes:
-        run: what every script knows.
+        run: what every script needs.
         data_sets: whose poses are used.
         data_set_weights: their shares of an epoch; empty for all windows of each.
         masks: the task and what it hides.
@@ -245,7 +245,7 @@ def _data(args: argparse.Namespace) -> DataOptions:
 
 
 def _model_record(script: str, args: argparse.Namespace) -> dict[str, Any]:
-    """What weight files say about their model, by the names of flags."""
+    """Description of the model in weight files, by the names of flags."""
     kind = {"model": "masked"} if script == "pretrainer.py" else {"model": "lifter"}
     flags = {name: getattr(args, name) for name in (*ADOPTED, *ADOPTED_FROM_RECORD)}
     names = ",".join(data_set.name for data_set in data_sets(script, args))

@@ -1,4 +1,4 @@
-"""How every entry script starts and ends: logging, one line a mistake, exit codes."""
+"""How every entry script starts and ends: logging, one-line errors, exit codes."""
 
 import logging
 import os
@@ -8,16 +8,17 @@ from collections.abc import Callable
 
 from torch import distributed
 
-from common.errors import UserError
+from common.errors import FailedRun, UserError
 from common.log import LOG
 from common.training.signals import Interrupted
 
-EXIT_MISTAKE = 2
+EXIT_FAILED = 1
+EXIT_INVALID_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run an entry script: a user's mistake is one line and exit code 2, a bug a traceback."""
+    """Run an entry script: invalid input is one line and exit code 2, a bug a traceback."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     LOG.handlers = [logging.StreamHandler(sys.stdout)]
@@ -26,7 +27,9 @@ def run_script(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        _exit(EXIT_MISTAKE, f"error: {error}")
+        _exit(EXIT_INVALID_INPUT, f"error: {error}")
+    except FailedRun as error:
+        _exit(EXIT_FAILED, f"error: {error}")
     except Interrupted as stopped:
         _exit(EXIT_INTERRUPTED, str(stopped))
     except KeyboardInterrupt:

@@ -8,9 +8,14 @@ from torch import nn
 from common.cli.configs import LiftingConfig, RunConfig
 from common.data.base import Stores
 from common.data.registry import load_stores
-from common.errors import UserError
+from common.errors import FailedRun, UserError
 from common.evaluation import official_3dhp
-from common.evaluation.lifting import LiftingScores, LiftingTest, save_predictions
+from common.evaluation.lifting import (
+    LiftingScores,
+    LiftingTest,
+    check_finite,
+    save_predictions,
+)
 from common.evaluation.metrics import METRICS
 from common.evaluation.pictures import draw_learning_curve, draw_predictions
 from common.log import LOG
@@ -42,7 +47,7 @@ class LiftingModels:
 
 def run_lifting(config: LiftingConfig) -> None:
     """Train a lifter if asked to, then test it if asked to."""
-    if config.predictions and config.data_set.name == "3dhp":  # before hours of training
+    if config.predictions and official_3dhp.applies_to(config.data_set):  # before hours of training
         optional("scipy.io", needed_by="--save_predictions")
     run = runtime.start(config.run.runtime)
     stores = load_stores([config.data_set], config.run.data)[config.data_set.name]
@@ -63,7 +68,8 @@ def run_lifting(config: LiftingConfig) -> None:
         train(config, lifting, models.frozen, stores, test, folder)
     if test is not None:
         evaluate(config, lifting, test, folder)
-    folder.write_results()
+    else:
+        folder.write_results()
 
 
 def build_models(config: LiftingConfig) -> LiftingModels:
@@ -144,27 +150,37 @@ def train(
 
 
 def evaluate(config: LiftingConfig, lifting: Lifting, test: LiftingTest, folder: RunFolder) -> None:
-    """Test the lifter; print the table and write what was asked for."""
+    """Test the lifter: table and results first, then files that may fail.
+
+    Raises:
+        FailedRun: predictions are not finite, or a file cannot be written.
+    """
     scores = test.scores(lifting)
-    if folder.runtime.is_main:
-        if config.predictions is not None:
-            write_predictions(config, scores, test)
-        if config.run.pictures:
-            draw_predictions(folder.path / "predictions.png", scores, test.store)
     table = test.table(scores)
     folder.results["test"] = table.results()
     lines = table.lines()
-    if config.official_3dhp and config.data_set.name == "3dhp":
+    if config.official_3dhp and official_3dhp.applies_to(config.data_set):
         sheet = official_3dhp.evaluate(scores, test.store)
         folder.results["official"] = sheet.results()
         lines[-1:] = sheet.lines()
     for line in lines:
         LOG.info(line)
+    folder.write_results()
+    check_finite(scores, test.store)
+    if not folder.runtime.is_main:
+        return
+    try:
+        if config.predictions is not None:
+            write_predictions(config, scores, test)
+        if config.run.pictures:
+            draw_predictions(folder.path / "predictions.png", scores, test.store)
+    except UserError as error:
+        raise FailedRun(f"{error}; the results are in {folder.path}") from None
 
 
 def write_predictions(config: LiftingConfig, scores: LiftingScores, test: LiftingTest) -> None:
     """Write predicted poses; for MPI-INF-3DHP also as its benchmark's script reads them."""
     assert config.predictions is not None
     save_predictions(config.predictions, scores, test.store)
-    if config.data_set.name == "3dhp":
+    if official_3dhp.applies_to(config.data_set):
         official_3dhp.save_mat(config.predictions.with_suffix(".mat"), scores, test.store)

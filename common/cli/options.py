@@ -36,7 +36,7 @@ def read(script: str, argv: Sequence[str] | None) -> tuple[argparse.Namespace, F
     args.command = shlex.join(["python", script, *words])
     _check_paths(script, args)
     weights = _first_weights(script, args)
-    _adopt(args, given, weights)
+    _adopt(script, args, given, weights)
     args.poseaug = _poseaug(script, args, given="poseaug" in given)
     args.pad = (args.frames - 1) // 2
     args.checkpoint = str(_run_folder(script, args))
@@ -62,7 +62,9 @@ def _first_weights(script: str, args: argparse.Namespace) -> FirstWeights:
     return FirstWeights(whole=file) if args.reload else FirstWeights(matching=file)
 
 
-def _adopt(args: argparse.Namespace, given: frozenset[str], weights: FirstWeights) -> None:
+def _adopt(
+    script: str, args: argparse.Namespace, given: frozenset[str], weights: FirstWeights
+) -> None:
     """Set the model's options that the command line leaves open to those of a checkpoint."""
     file = weights.whole or weights.matching
     if file is None:
@@ -70,15 +72,19 @@ def _adopt(args: argparse.Namespace, given: frozenset[str], weights: FirstWeight
     held: dict[str, Any] = dict(file.flags())
     if weights.whole is not None:
         held |= {n: v for n, v in file.record.items() if n in ADOPTED_FROM_RECORD}
-    adopted = {}
+    adopted: list[str] = []
     for name, value in held.items():
         default = getattr(args, name)
         if name not in given and value != default and type(value) is type(default):
-            setattr(args, name, value)
-            adopted[name] = value
-    if adopted:
-        shown = " ".join(f"--{name} {value}" for name, value in adopted.items())
-        LOG.info("from %s: %s", file.path, shown)
+            adopted += [f"--{name}", str(value)]
+    if not adopted:
+        return
+    shown = " ".join(adopted)
+    try:
+        build_parser(script).parse_args(adopted, args)
+    except UserError as error:
+        raise UserError(f"{file.path} asks for {shown}: {error}") from None
+    LOG.info("from %s: %s", file.path, shown)
 
 
 def _poseaug(script: str, args: argparse.Namespace, *, given: bool) -> int:
@@ -93,7 +99,7 @@ def _can_augment(args: argparse.Namespace) -> bool:
 
 
 def _run_folder(script: str, args: argparse.Namespace) -> Path:
-    """The folder that a run writes to (SPEC section 7)."""
+    """The folder that a run writes to, under the published name."""
     stage = "pretrain_" if script == "pretrainer.py" else "finetune_"
     name = args.name if args.train else "test"
     rate = f"{args.temporal_mask_rate:.2f}"

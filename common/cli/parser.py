@@ -1,4 +1,4 @@
-"""An argument parser that reports mistakes in one line and guesses at no flag."""
+"""An argument parser that accepts exact flags only and reports errors in one line."""
 
 import argparse
 import difflib

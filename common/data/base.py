@@ -154,7 +154,7 @@ class DataSet:
     file_formats: tuple[FileFormat, ...] = ()
 
     def skeleton(self, num_joints: int) -> Skeleton:
-        """The skeleton of its poses with so many joints.
+        """The skeleton of its poses with this number of joints.
 
         Raises:
             UserError: there is none.

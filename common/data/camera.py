@@ -77,7 +77,7 @@ def project(camera_space: Tensor, camera: Tensor) -> Tensor:
 
 
 def back_project(predicted: Tensor, root: Tensor, screen: Tensor, camera: Tensor) -> Tensor:
-    """x and y of the joints from their 2D positions and predicted depths (SPEC section 4).
+    """x and y of the joints from their 2D positions and predicted depths, for the refiner.
 
     Args:
         predicted: (B, T, J, 3) root-relative metres; only z is read, and not that of the root.

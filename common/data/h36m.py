@@ -1,8 +1,9 @@
 """Human3.6M-format files -> a pose store.
 
-Formats: SPEC section 3 of the project, that is the .npz files of VideoPose3D.
+Formats: the .npz files of VideoPose3D (dataset/README.md).
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +38,7 @@ class H36MFiles:
 
     Attributes:
         poses_3d: subject -> action -> (L, 32, 3) world metres.
-        poses_2d: subject -> action -> one (L', 16 or 17, 2) pixel array a camera.
+        poses_2d: subject -> action -> one (L', 16 or 17, 2) pixel array per camera.
         cameras: subject -> cameras.
         path_3d: for messages.
         path_2d: for messages.
@@ -157,7 +158,7 @@ class H36MFiles:
                 if actions is not None and not action.startswith(tuple(actions)):
                     continue
                 if action not in self.poses_2d[subject]:
-                    LOG.info("%s lacks %s %s: left out", self.path_2d, subject, action)
+                    LOG.info("%s lacks %s %s: skipped", self.path_2d, subject, action)
                     continue
                 world = self._checked_3d(subject, action, world)
                 views = self.poses_2d[subject][action]
@@ -284,6 +285,15 @@ def _two_levels(poses: Mapping[str, Any], path: Path) -> Iterator[tuple[str, str
             yield str(subject), str(action), value
 
 
+def action_row(action: str) -> str:
+    """The row of a table that an action counts in: without repetition and camera at its end.
+
+    "Walking 1" counts as Walking, "walk cam0" (of dataset/make_custom.py) as walk; "Sitting Down"
+    is not Sitting.
+    """
+    return re.sub(r"( \d+| cam\d+)+$", "", action)
+
+
 DATA_SET = DataSet(
     name="h36m",
     title="Human3.6M",
@@ -291,7 +301,7 @@ DATA_SET = DataSet(
     skeletons=SKELETONS,
     table=TableRule(
         corner="Action",
-        row_of=lambda name: name.action.split(" ")[0],  # "Walking 1" counts as Walking
+        row_of=lambda name: action_row(name.action),
         by_frames=False,
         metrics=("protocol_1", "protocol_2", "velocity"),
         last_line="p1: {protocol_1:.2f}, p2: {protocol_2:.2f}",

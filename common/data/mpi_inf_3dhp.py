@@ -1,6 +1,6 @@
 """MPI-INF-3DHP files -> a pose store of 16 joints.
 
-Formats: SPEC section 3 of the project, that is the .npz files of P-STMO.
+Formats: the .npz files of P-STMO (dataset/README.md).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -121,7 +121,7 @@ def _test_sequences(content: Mapping[str, Any]) -> Iterator[tuple[SequenceName, 
         if not isinstance(entry, dict) or "valid" not in entry:
             raise UserError(f"{TEST_FILE}: {subject} has no entry 'valid'")
         if not np.asarray(entry["valid"]).any():
-            LOG.info("%s: %s has no valid frame: left out", TEST_FILE, subject)
+            LOG.info("%s: %s has no valid frame: skipped", TEST_FILE, subject)
             continue
         yield SequenceName(subject, "test", 0), entry
 
@@ -162,6 +162,8 @@ def _labels(
     labels = np.asarray(entry[key]).reshape(-1)
     if len(labels) < length or labels.dtype.kind not in "fiub":
         raise UserError(f"{path}: {key!r} of {name} is not a number for each of {length} frames")
+    if key == "valid" and not np.isin(labels, (0, 1)).all():
+        raise UserError(f"{path}: 'valid' of {name} holds numbers other than 0 and 1")
     return torch.from_numpy(labels[:length].astype(np.int64))
 
 

@@ -32,7 +32,7 @@ class _Refused(pickle.UnpicklingError):
 
 
 class _Admitted:
-    """What an admitted name stands for: callable, or a mere marker; its state cannot be set."""
+    """What an allowed name stands for: callable, or a mere marker; its state cannot be set."""
 
     __slots__ = ("_function",)
 

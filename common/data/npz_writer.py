@@ -1,7 +1,7 @@
 """Write .npz files of pickled dictionaries, in this field's formats: whole, in bounded memory.
 
 `numpy.savez_compressed(path, key=dictionary)` needs the whole dictionary at once. The writer here
-takes it item by item and writes the same; `numpy.load` and `common.safe_npz` read it.
+takes it item by item and writes the same; `numpy.load` and `common.data.npz` read it.
 """
 
 import pickle
@@ -29,7 +29,7 @@ def dictionary_file(path: Path, key: str, **others: Any) -> Iterator[Callable[[A
     Args:
         path: the file; see `whole_file`.
         key: name of the entry that holds the dictionary.
-        **others: small entries beside it, pickled whole (`metadata`, say).
+        **others: small entries beside it, pickled whole, for example `metadata`.
 
     Yields:
         A function of a name and a value that writes one more item.

@@ -43,7 +43,7 @@ class PoseStore:
         first_frames: S numbers, the frame of the file that each sequence starts with (`--subset`).
         counted: (N,) bool on CPU, the frames that a test counts; None for all.
         activities: (N,) int64 on CPU, what is done in each frame, numbered by the data set; None
-            where the files do not say.
+            where the files have none.
     """
 
     skeleton: Skeleton
@@ -177,7 +177,7 @@ class Source:
             poses (L', J, 3), metres in camera space.
         camera: (9,) intrinsics, if the file holds them.
         counted: (L,) bool, the frames that a test counts; None for all.
-        activities: (L,) int64, if the file says.
+        activities: (L,) int64, if the file has them.
     """
 
     name: SequenceName
@@ -196,7 +196,7 @@ class Reduction:
         downsample: keep every n-th frame.
         subset: keep this share of each sequence, one run of frames at a place that depends on its
             name only.
-        max_frames: keep only so many frames of the store (`--debug`); None for all.
+        max_frames: maximum number of frames of the store (`--debug`); None for all.
     """
 
     downsample: int = 1

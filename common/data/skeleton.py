@@ -51,7 +51,7 @@ class Skeleton:
         return self.colours["right" if joint in self.right else "middle"]
 
     def without(self, joint: int, *, name: str) -> "Skeleton":
-        """The skeleton with one joint left out, its children attached to its parent."""
+        """The skeleton with one joint dropped, its children attached to its parent."""
         kept = [j for j in range(self.num_joints) if j != joint]
         number = {old: new for new, old in enumerate(kept)} | {-1: -1}
         parents = [self.parents[joint] if p == joint else p for p in self.parents]

@@ -57,7 +57,7 @@ class WindowedPoses:
             samples: (B,) int64 on CPU, numbers below the number of windows.
 
         Returns:
-            The windows, grouped by store; `order` says which belongs to which sample.
+            The windows, grouped by store; `order` is the place of each among the samples.
         """
         part_of = torch.searchsorted(self.ends, samples, right=True)
         parts, orders = [], []

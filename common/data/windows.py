@@ -47,7 +47,7 @@ class Windows:
         first_frames: (B,) int64, first frame of that sequence.
         last_frames: (B,) int64, its last frame.
         steps: (B, T) or (T,) int64, distance of the frames from the target.
-        num_plain: the first so many windows are plain, those after them mirrored.
+        num_plain: number of plain windows; they come first, mirrored ones after them.
         order: (B,) int64, the place of each window among the samples that were asked for.
     """
 
@@ -83,7 +83,7 @@ class WindowIndex:
     """All windows of a store, numbered 0 .. len - 1, without an object or an entry for each.
 
     A number stands for (reversed?, mirrored?, target frame): the plain windows of all sequences
-    come first, in order, then, where the rule says so, all of them again mirrored, then all of
+    come first, in order, then, if the rule mirrors, all of them again mirrored, then all of
     those again reversed. Only the lengths of the sequences are kept, and, where only some frames
     count, the numbers of these.
     """
@@ -132,7 +132,7 @@ class WindowIndex:
         Returns:
             Their windows; if the rule mirrors, all plain ones come before all mirrored ones (each
             group in the order given), so that the mirrored half is one slice of the batch, and
-            `order` says which window belongs to which sample.
+            `order` is the place of each among the samples.
         """
         variant, position = samples // max(self.num_plain, 1), samples % max(self.num_plain, 1)
         num_plain, order = len(samples), torch.arange(len(samples))
@@ -148,6 +148,8 @@ class WindowIndex:
         if self.rule.reverse:
             backwards = variant // (1 + self.rule.mirror) > 0
             steps = torch.where(backwards[:, None], -steps, steps)
+            if self.rule.inside:  # the frames of the plain window, for these are inside
+                targets = targets + backwards * (self.steps[0] + self.steps[-1])
         return Windows(
             targets=targets,
             sequences=sequences,

@@ -1,7 +1,8 @@
 """Tests of a lifter: predicted poses, their metrics, and the table of a data set."""
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from common.data.base import TableRule
 from common.data.pose_ops import predict_with_flip, with_zero_root
 from common.data.pose_store import PoseStore
 from common.data.windows import WindowIndex, WindowRule, Windows
+from common.errors import FailedRun, listing
 from common.evaluation.metrics import METRICS
 from common.evaluation.passes import compute_for_all
 from common.evaluation.tables import Row, Table
@@ -24,29 +26,46 @@ from common.training.steps import TestErrors
 
 @dataclass(frozen=True)
 class LiftingScores:
-    """Predicted poses and their metrics, frame by frame; NaN where the true pose is not known.
+    """Predicted poses and their metrics, frame by frame.
 
     Attributes:
         frames: (M,) int64, the frames in the store.
         predicted: (M, J, 3) root-relative metres.
-        target: (M, J, 3) likewise.
-        metrics: name -> (M,) values.
+        target: (M, J, 3) likewise; NaN throughout where the true pose is not known.
+        known: (M,) bool, whether the true pose is known.
+        metrics: name -> (M,) values; NaN where a frame has none, and where the pose is not known
+            or the prediction is not finite.
     """
 
     frames: Tensor
     predicted: Tensor
     target: Tensor
+    known: Tensor
     metrics: dict[str, Tensor]
+
+    @property
+    def invalid(self) -> Tensor:
+        """(M,) bool, whether the prediction is not finite."""
+        return ~self.predicted.isfinite().all(-1).all(-1)
 
 
 @dataclass(frozen=True)
 class LiftingTable:
-    """Metrics by row of a data set, their unweighted mean, and the mean over all frames."""
+    """Metrics by row of a data set, their unweighted mean, and the mean over all frames.
+
+    Attributes:
+        rule: of the data set.
+        rows: their frames are those with a known true pose.
+        average: unweighted mean of the rows that have any.
+        frame_average: mean over all frames.
+        unknown: row -> number of frames without a known true pose, or "all".
+    """
 
     rule: TableRule
     rows: list[Row]
     average: Row
     frame_average: Row
+    unknown: Mapping[str, int | str]
 
     @property
     def result(self) -> Row:
@@ -58,9 +77,12 @@ class LiftingTable:
         columns = {name: METRICS[name].title for name in self.rule.metrics}
         rows = (*self.rows, self.average, self.frame_average)
         lines = Table(self.rule.corner, {**columns, "frames": "frames"}, rows).lines()
-        unknown = [row.name for row in self.rows if np.isnan(row.values[self.rule.metrics[0]])]
+        unknown = [name for name, count in self.unknown.items() if count == "all"]
         if unknown:
             lines.append(f"no true 3D poses of {', '.join(unknown)}: predictions, but no errors")
+        partly = [f"{name} ({n} frames)" for name, n in self.unknown.items() if n != "all"]
+        if partly:
+            lines.append(f"true 3D poses partly unknown, averaged without: {', '.join(partly)}")
         return [*lines, self.rule.last_line.format(**self.result.values)]
 
     def results(self) -> dict[str, Any]:
@@ -149,7 +171,7 @@ class LiftingTest:
         return lifting_table(scores, self.store, self.table_rule)
 
     def errors(self, lifting: Lifting) -> TestErrors:
-        """What the log says after an epoch."""
+        """The errors to log after an epoch."""
         values = self.table(self.scores(lifting)).result.values
         named = {METRICS[name].log_name: values[name] for name in self.table_rule.metrics}
         return TestErrors(values[self.table_rule.metrics[0]], named)
@@ -171,18 +193,43 @@ def score(
     """
     target = store.pose_3d[frames.to(store.device)]
     known = target.isfinite().all(-1).all(-1)  # (M,)
-    of_known = frames[known.cpu()]
+    valid = known & predicted.isfinite().all(-1).all(-1)
+    of_known = frames[valid.cpu()]
     sequences = store.sequences_of(of_known)
     follows = torch.zeros(len(of_known), dtype=torch.bool)
     follows[1:] = (of_known.diff() == 1) & (sequences.diff() == 0)
     values = {}
     for name in metrics:
         values[name] = predicted.new_full((len(frames),), torch.nan)
-        values[name][known] = METRICS[name].compute(
-            predicted[known], target[known], follows.to(store.device)
+        values[name][valid] = METRICS[name].compute(
+            predicted[valid], target[valid], follows.to(store.device)
         )
     return LiftingScores(
-        frames, predicted.cpu(), target.cpu(), {name: v.cpu() for name, v in values.items()}
+        frames,
+        predicted.cpu(),
+        target.cpu(),
+        known.cpu(),
+        {name: v.cpu() for name, v in values.items()},
+    )
+
+
+def check_finite(scores: LiftingScores, store: PoseStore) -> None:
+    """Require predictions that are finite.
+
+    Raises:
+        FailedRun: says how many frames of which sequences are not.
+    """
+    if not scores.invalid.any():
+        return
+    sequences = store.sequences_of(scores.frames[scores.invalid])
+    numbers, counts = sequences.unique(return_counts=True)
+    places = [
+        f"{store.names[number]} ({count})"
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
+    ]
+    raise FailedRun(
+        f"predictions of {len(sequences)} of {len(scores.frames)} frames are not finite, in "
+        f"{len(places)} sequences: {listing(places)}"
     )
 
 
@@ -207,27 +254,39 @@ def lifting_table(scores: LiftingScores, store: PoseStore, rule: TableRule) -> L
         for name, number in numbers.items()
         if (row_of_frame == number).any()
     ]
-    everything = torch.arange(len(scores.frames))
-    means = {name: _mean([row.values[name] for row in rows]) for name in rule.metrics}
+    frame_average = _row("Average over frames", scores, torch.arange(len(scores.frames)))
+    # A row that has frames but not a metric makes the average a dash; it is not left out of it.
+    averaged = [row for row in rows if row.values["frames"]]
+    means = {
+        name: sum(row.values[name] for row in averaged) / max(len(averaged), 1)
+        if averaged
+        else math.nan
+        for name in rule.metrics
+    }
+    unknown: dict[str, int | str] = {}
+    for name, number in numbers.items():
+        of_row = row_of_frame == number
+        missing = int((of_row & ~scores.known).sum())
+        if missing:
+            unknown[name] = missing if missing < int(of_row.sum()) else "all"
     return LiftingTable(
         rule,
         rows,
-        Row("Average", {**means, "frames": len(everything)}),
-        _row("Average over frames", scores, everything),
+        Row("Average", {**means, "frames": frame_average.values["frames"]}),
+        frame_average,
+        unknown,
     )
 
 
 def _row(name: str, scores: LiftingScores, frames: Tensor) -> Row:
+    """Means over frames (M',) whose true pose is known; NaN if a prediction is not finite."""
+    known = frames[scores.known[frames]]
+    invalid = bool(scores.invalid[known].any())
     means = {
-        metric: values[frames].double().nanmean().item()
+        metric: math.nan if invalid else values[known].double().nanmean().item()
         for metric, values in scores.metrics.items()
     }
-    return Row(name, {**means, "frames": len(frames)})
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Of those that are not NaN: a row of single frames has no velocity."""
-    return torch.tensor(values, dtype=torch.float64).nanmean().item()
+    return Row(name, {**means, "frames": len(known)})
 
 
 def save_predictions(path: Path, scores: LiftingScores, store: PoseStore) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from common.data.pose_ops import joint_errors, with_zero_root
 from common.data.windowed_poses import Chosen, WindowedPoses
+from common.errors import FailedRun, listing
 from common.evaluation.passes import compute_for_all
 from common.evaluation.tables import Row, Table
 from common.tasks.losses import MASKED_WEIGHTS
@@ -81,6 +82,9 @@ class MaskedTest:
 
         Returns:
             Column -> mean error x 1000; NaN for what the task does not compute.
+
+        Raises:
+            FailedRun: what the model makes of some windows is not finite.
         """
         runtime = model.runtime
         rng = torch.Generator(runtime.device).manual_seed(self.seed + runtime.rank)
@@ -102,6 +106,13 @@ class MaskedTest:
             modules=model.modules.values(),
             per_pass=runtime.windows_per_pass(self.batch_size, self.poses.frames),
         )
+        invalid = ~per_window.isfinite().all(-1).all(-1).cpu()
+        if invalid.any():
+            sequences = self.poses.sequences_of(samples[invalid])
+            raise FailedRun(
+                f"results of {int(invalid.sum())} of {len(samples)} windows are not finite, in "
+                f"{len(sequences)} sequences: {listing(sequences)}"
+            )
         total, count = per_window.sum(0).unbind(-1)  # 0 / 0 is NaN: not computed
         return dict(zip(COLUMNS, (1000 * total / count).tolist(), strict=True))
 
@@ -177,7 +188,7 @@ class MaskedTest:
         return Examples(names, true_3d.cpu(), poses[:, at].cpu(), hidden[:, at].cpu())
 
     def test_errors(self, model: MaskedModel) -> TestErrors:
-        """What the log says after an epoch; the monitored metric weighs errors as the loss does."""
+        """The errors to log after an epoch; the monitored metric weights them as the loss does."""
         errors = {name: value for name, value in self.errors(model).items() if value == value}
         weights = MASKED_WEIGHTS[self.masks.task]
         monitored = sum(weights[name] * errors[name] for name in ERRORS if name in weights)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common.data.base import DataSet
 from common.data.mpi_inf_3dhp import DATA_SET, HEAD_TOP, to_17_joints
 from common.data.pose_ops import joint_errors
 from common.data.pose_store import PoseStore
@@ -91,6 +92,11 @@ class Sheet:
     def results(self) -> dict[str, Any]:
         """The same numbers for results.json."""
         return {"note": NOTE, **{r.name: {"frames": r.frames, **r.metrics} for r in self.rows}}
+
+
+def applies_to(data_set: DataSet) -> bool:
+    """Whether the protocol is that of a data set."""
+    return data_set is DATA_SET
 
 
 def evaluate(scores: LiftingScores, store: PoseStore) -> Sheet:

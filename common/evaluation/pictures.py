@@ -32,7 +32,7 @@ def draw_predictions(
         row = len(sequences) * (2 * column + 1) // (2 * columns)
         frame, name = int(scores.frames[row]), store.names[int(sequences[row])]
         error = float(first_metric[row])
-        told = "no true pose" if math.isnan(error) else f"error {error:.0f} mm"
+        shown = "no true pose" if math.isnan(error) else f"error {error:.0f} mm"
         predicted, target = scores.predicted[row], scores.target[row]
         top, front, side = axes[:, column]
         draw_skeleton(top, store.pose_2d[frame].cpu().numpy(), store.skeleton)
@@ -40,7 +40,7 @@ def draw_predictions(
         for axis, (i, j), view in ((front, (0, 1), "front"), (side, (2, 1), "side")):
             for poses, colour in ((target, TRUE_COLOUR), (predicted, PREDICTED_COLOUR)):
                 draw_skeleton(axis, poses[:, [i, j]].numpy(), store.skeleton, colour)
-            axis.set_title(f"{view}, {told}", fontsize=9)
+            axis.set_title(f"{view}, {shown}", fontsize=9)
         same_limits([front, side])
     for colour, text in ((TRUE_COLOUR, "true"), (PREDICTED_COLOUR, "predicted")):
         axes[1, 0].plot([], [], color=colour, label=text)

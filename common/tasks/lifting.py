@@ -1,6 +1,7 @@
 """Fine-tuning of a lifter: a batch of windows -> named losses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -10,10 +11,14 @@ from common.data.camera import back_project
 from common.data.pose_store import PoseStore
 from common.data.windowed_poses import WindowedPoses
 from common.data.windows import WindowRule, Windows
+from common.errors import UserError
 from common.tasks.losses import LIFTING_LOSSES, LiftedBatch, Losses
+from common.training.checkpoint import WeightFile, load_whole
 from common.training.runtime import Runtime
 from common.training.steps import TestErrors
-from model.build import Lifter
+from model.build import LIFTERS, Lifter, ModelSize, build_lifter
+
+SIZE_FLAGS = ("frames", "n_joints", "layers", "channel", "d_hid")  # in the order of `ModelSize`
 
 
 class Lifting:
@@ -62,6 +67,32 @@ class Lifting:
             store.window_cameras(windows),
         )
         return self.refiner(target, back_projected)
+
+
+def load_lifter(path: str | Path) -> nn.Module:
+    """A lifter from its weight file alone, in evaluation mode.
+
+    Args:
+        path: of a published checkpoint or one of ours; both `module.` spellings load.
+
+    Returns:
+        A `Lifter`: (B, T, J, 2) normalised screen coordinates -> target frame (B, 1, J, 3) metres
+        relative to the root, and all frames (B, T, J, 3).
+
+    Raises:
+        UserError: the file cannot be read or holds no lifter.
+    """
+    file = WeightFile.load(path)
+    held = file.flags()
+    missing = [flag for flag in SIZE_FLAGS if flag not in held]
+    if missing:
+        raise UserError(f"{path}: not a lifter, its tensors do not tell {', '.join(missing)}")
+    name = file.record.get("backbone", "mpm")
+    if name not in LIFTERS:
+        raise UserError(f"{path}: the network {name!r} is not one of {', '.join(LIFTERS)}")
+    lifter = build_lifter(name, ModelSize(*(held[flag] for flag in SIZE_FLAGS)))
+    load_whole(lifter, file)
+    return lifter.eval()
 
 
 class LiftingTask:

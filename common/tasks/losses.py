@@ -1,4 +1,4 @@
-"""Losses by name, unweighted, and the weights that go with the names (SPEC section 6)."""
+"""Losses by name, unweighted, and the weights that go with the names, as published."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from torch import Tensor
 from common.data.skeleton import Skeleton
 from common.tasks.losses import MASKED_WEIGHTS
 
-# The limbs that each mask number hides, by the names that skeletons give them (SPEC section 1: the
+# The limbs that each mask number hides, by the names that skeletons give them (published: the
 # numbers decide; the sides are the skeleton's).
 LIMBS_3D: dict[int, tuple[str, ...]] = {
     0: ("right leg",),
@@ -111,7 +111,7 @@ class Masking:
             skeleton: of the poses.
             dimensions: 2 or 3.
             numbers: limb sets to draw from; None for those of the dimension.
-            rng: decides, and says on which device.
+            rng: random generator, on the device of the result.
 
         Returns:
             (B, 1, J) bool, True = hidden.
@@ -151,7 +151,7 @@ def sample_joint_mask(
         frames: T.
         num_joints: J.
         num_masked_joints: joints hidden in each frame.
-        generator: decides, and says on which device.
+        generator: random generator, on the device of the result.
 
     Returns:
         (T, J) bool, True = hidden.
@@ -167,7 +167,7 @@ def sample_visible_frames(
     Args:
         frames: T.
         frame_mask_ratio: share of hidden frames.
-        generator: decides, and says on which device.
+        generator: random generator, on the device of the result.
 
     Returns:
         (V,) int64, in order.
@@ -192,7 +192,7 @@ def sample_limb_masks(
         skeleton: of the poses, J joints.
         limbs: `LIMBS_2D` or `LIMBS_3D`.
         numbers: mask numbers; from 4 on, number - 3 joints drawn from all.
-        generator: decides, and says on which device.
+        generator: random generator, on the device of the result.
 
     Returns:
         (B, J) bool, True = hidden.

@@ -54,7 +54,7 @@ class WeightFile:
     Attributes:
         path: the file, for messages.
         state: the state dict, without `module.`.
-        record: what files of ours say about their model (`released_format`); empty for others.
+        record: description of the model in files of ours (`released_format`); else empty.
     """
 
     path: str | Path
@@ -85,6 +85,12 @@ class WeightFile:
         if not all(isinstance(name, str) and isinstance(t, Tensor) for name, t in content.items()):
             raise UserError(f"{path}: holds no state dict, but {', '.join(map(str, content))[:80]}")
         state = {name.removeprefix("module."): tensor for name, tensor in content.items()}
+        invalid = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+        if invalid:
+            raise UserError(
+                f"{path}: NaN or infinity in {len(invalid)} of its {len(state)} tensors: "
+                f"{listing(invalid)}"
+            )
         metadata = getattr(content, "_metadata", None)
         record = metadata.get(RECORD_KEY) if isinstance(metadata, dict) else None
         return cls(path, state, record if isinstance(record, dict) else {})
@@ -101,7 +107,7 @@ def released_format(
 
     Args:
         module: the model.
-        record: plain values that say which model it is. They travel as PyTorch's own metadata of
+        record: plain values that describe the model. They travel as PyTorch's own metadata of
             state dicts do, as an attribute: whatever reads the dictionary does not see them.
     """
     state = OrderedDict((f"module.{n}", t.detach().cpu()) for n, t in module.state_dict().items())
@@ -142,7 +148,7 @@ def load_whole(module: nn.Module, file: WeightFile) -> None:
 
 
 def load_matching(module: nn.Module, file: WeightFile) -> str:
-    """Load the tensors whose names and shapes match: from a pre-trained model, say.
+    """Load the tensors whose names and shapes match, from a pre-trained model for example.
 
     Args:
         module: the model.

@@ -1,6 +1,6 @@
 """The training loop of every script: epochs, exact resume, interruption, logs.
 
-A task says what is trained and `Steps` how; the loop owns the order of the samples, the learning
+A task defines what is trained and `Steps` how; the loop owns the order of the samples, the learning
 rate and every file that a run leaves behind.
 """
 
@@ -24,7 +24,7 @@ from common.training.signals import Interrupted, StopSignals
 from common.training.steps import Schedule, Steps, Task, TestErrors
 
 RESUME_FORMAT = 1
-# On a GPU the host looks at losses and signals every so many steps, not to wait for each step.
+# Steps between reads of losses and signals on a GPU, where reading waits for the device.
 STEPS_BETWEEN_LOOKS = 50
 
 
@@ -139,7 +139,7 @@ class Training:
                     self._train_epoch(signals)
                     self._save_state()
                     self._finish_epoch()
-            except KeyboardInterrupt:  # a second signal: whatever was saved last is what remains
+            except KeyboardInterrupt:  # a second signal: the state saved last is kept
                 raise Interrupted(self._how_to_resume()) from None
             self.position.finished = True
             self._save_state()

@@ -24,7 +24,7 @@ RESUME_FILE = "resume.pth"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What the files of a run say about it.
+    """What the files of a run record about it.
 
     Attributes:
         command: the full command.
@@ -33,7 +33,7 @@ class RunInfo:
         dimensions: `--dim`, their ending.
         options: every option by the name of its flag, plain values.
         free_on_resume: the options that may differ when the run is resumed.
-        model_record: what weight files say about their model beside the state dict.
+        model_record: description of the model in weight files, beside the state dict.
     """
 
     command: str
@@ -58,7 +58,7 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        info: what its files say about the run.
+        info: what its files record about the run.
         results: what goes into results.json besides command, seed and versions.
     """
 
@@ -88,11 +88,11 @@ class RunFolder:
 
     @property
     def resume_path(self) -> Path:
-        """The file that an interrupted run goes on from."""
+        """The file that an interrupted run is resumed from."""
         return self.path / RESUME_FILE
 
     def weights_path(self, what: str, *, epoch: int, metric: float) -> Path:
-        """The weight file of an epoch (SPEC section 7)."""
+        """The weight file of an epoch, under the published name."""
         scaled = math.floor(100 * metric) if math.isfinite(metric) else "nan"
         name = f"{self.info.name}_{what}_{epoch}_{scaled}_{self.info.dimensions}D.pth"
         return self.path / name

@@ -1,4 +1,4 @@
-"""What a run runs on: devices, processes, seeds, precision, signals, logging."""
+"""What a run runs on: devices, processes, seeds, precision."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.log import LOG
 from common.training.random_state import random_state, set_random_state
 
-# On a CPU evaluation goes through about so many frames at a time: the activations stay in cache.
+# Frames per evaluation pass on a CPU: few enough that the activations stay in cache.
 CPU_FRAMES_PER_PASS = 4096
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 
 class Interrupted(Exception):
-    """A signal ended the run after its state was saved; the message says how to go on."""
+    """A signal ended the run after its state was saved; the message tells how to resume."""
 
 
 class StopSignals:
-    """Notes SIGINT and SIGTERM instead of dying of them; a second one acts at once."""
+    """Records SIGINT and SIGTERM instead of exiting; a second one exits at once."""
 
     def __init__(self) -> None:
         self.received = False

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from common.training.runtime import Runtime
 
-# On a CPU a step is computed in parts of about so many frames: faster in cache, bounded in memory.
+# Frames per part of a step on a CPU: faster in cache, bounded in memory.
 CPU_FRAMES_PER_PART = 16384
 
 
 @dataclass(frozen=True)
 class TestErrors:
-    """What a test says of the models, for the log and for choosing the best weights.
+    """Errors of a test, for the log and for choosing the best weights.
 
     Attributes:
         monitored: the metric that decides which weights are best; lower is better.
