@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.cli.entry import run_script
 from common.cli.values import at_least, positive
 from common.data.camera import CAMERA_FILE, PACKAGED_CAMERAS
+from common.data.layouts import H36M, LAYOUTS, Layout, implausible, layout_of
 from common.data.npz import numeric_shape
 from common.data.npz_writer import dictionary_file
 from common.data.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
@@ -33,28 +34,6 @@ from dataset.preparation import output_paths
 
 LARGEST_BODY_METRES = 20
 NAME = re.compile(r"(?P<subject>[^_,]+)_(?P<action>.+?)(?P<camera>_cam\d+)?")
-# Joint of ours -> the COCO keypoints (0 nose, 1-2 eyes, 3-4 ears, then left before right: 5-6
-# shoulders, elbows, wrists, 11-12 hips, knees, ankles) whose mean it is. The spine is half-way
-# between hip and thorax, joint 9 is the nose, the head the middle of eyes and ears.
-COCO_TO_H36M: tuple[tuple[int, ...], ...] = (
-    (11, 12),  # hip
-    (12,),  # right hip
-    (14,),  # right knee
-    (16,),  # right foot
-    (11,),  # left hip
-    (13,),  # left knee
-    (15,),  # left foot
-    (5, 6, 11, 12),  # spine
-    (5, 6),  # thorax
-    (0,),  # neck
-    (1, 2, 3, 4),  # head
-    (5,),  # left shoulder
-    (7,),  # left elbow
-    (9,),  # left wrist
-    (6,),  # right shoulder
-    (8,),  # right elbow
-    (10,),  # right wrist
-)
 # Of the file's 32 joints those that the 17 lack -> the joint that they repeat.
 REPEATED = {4: 3, 5: 3, 9: 8, 10: 8, 11: 0, 16: 13, 20: 19, 21: 19, 22: 19, 23: 19, 24: 13}
 REPEATED |= {28: 27, 29: 27, 30: 27, 31: 27}
@@ -114,10 +93,10 @@ def parse_arguments() -> Namespace:
     )
     parser.add_argument(
         "--layout",
-        choices=("h36m", "coco"),
-        default="h36m",
-        help="of the keypoints: 17 or 16 joints in this project's order, or the 17 of COCO, which "
-        "are turned into it (hip, thorax, spine and head as means) (default: %(default)s)",
+        choices=sorted(LAYOUTS),
+        help="joint order of the keypoints: 17 or 16 joints in Human3.6M's order, or 17 in "
+        "COCO's, which are converted (hip, thorax, spine and head as means) (default: the layout "
+        "in the file's metadata, else h36m)",
     )
     parser.add_argument(
         "--name", default="custom", help="of the keypoint set, for -k (default: %(default)s)"
@@ -158,9 +137,15 @@ def read_clip(path: Path, args: Namespace) -> Clip:
     content = preparation.load_arrays(path, "keypoints")
     if "keypoints" not in content:
         raise UserError(f"{path}: no entry 'keypoints' in it ({', '.join(content) or 'nothing'})")
-    counts = (17,) if args.layout == "coco" else (16, 17)
+    layout = clip_layout(content, args.layout, path)
+    counts = sorted(layout.pairs)
     keypoints = poses(content["keypoints"], counts, (2, 3), f"{path}: keypoints")[..., :2]
     check_inside(keypoints, args.width, args.height, f"{path}: keypoints")
+    keypoints = layout.to_ours(keypoints)
+    if args.layout is None and "metadata" not in content and (reason := implausible(keypoints)):
+        LOG.warning(
+            "warning: %s: %s; are its joints in Human3.6M's order (--layout)?", path, reason
+        )
     positions, joints_3d = None, 17
     if "positions_3d" in content:
         where = f"{path}: positions_3d"
@@ -172,10 +157,24 @@ def read_clip(path: Path, args: Namespace) -> Clip:
     return Clip(
         subject=match["subject"],
         action=match["action"] + (match["camera"] or "").replace("_", " "),
-        keypoints=from_coco(keypoints) if args.layout == "coco" else keypoints,
+        keypoints=keypoints,
         positions=positions if joints_3d == 17 or positions is None else with_neck(positions),
         joints_3d=joints_3d,
     )
+
+
+def clip_layout(content: Mapping[str, Any], asked: str | None, path: Path) -> Layout:
+    """The joint order of a clip, from the command line or from its metadata.
+
+    Raises:
+        UserError: they contradict each other, or the metadata tells an unknown order.
+    """
+    told = layout_of(content.get("metadata"), str(path))
+    if asked is None:
+        return told or H36M
+    if told not in (None, LAYOUTS[asked]):
+        raise UserError(f"--layout {asked}: the metadata of {path} says {told.name!r}")
+    return LAYOUTS[asked]
 
 
 def poses(
@@ -254,11 +253,6 @@ def check_together(clips: Sequence[Clip], paths: Sequence[Path]) -> None:
 
 
 # ---- joints
-
-
-def from_coco(keypoints: np.ndarray) -> np.ndarray:
-    """COCO's 17 keypoints (L, 17, 2) as the 17 joints of our order."""
-    return np.stack([keypoints[:, list(s)].mean(1) for s in COCO_TO_H36M], axis=1)
 
 
 def with_neck(positions: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from runs import TINY
 
 from common.data.camera import normalise_screen
 from common.data.h36m import H36MFiles
+from common.data.layouts import COCO
 from common.data.skeleton import H36M_17, H36M_32_TO_17
 from common.errors import UserError
 from dataset import make_custom
@@ -142,7 +143,7 @@ def test_coco_keypoints_become_ours():
     expected += [mean("left_eye", "right_eye", "left_ear", "right_ear")]
     for side in ("left", "right"):
         expected += [place[f"{side}_{part}"] for part in ("shoulder", "elbow", "wrist")]
-    ours = make_custom.from_coco(np.stack([place[name] for name in names], axis=1))
+    ours = COCO.to_ours(np.stack([place[name] for name in names], axis=1))
     np.testing.assert_allclose(ours, np.stack(expected, axis=1))
 
 

@@ -12,11 +12,13 @@ from runs import assert_same_end, straight_and_resumed
 from scipy.io import loadmat
 
 from common.data import mpi_inf_3dhp
+from common.data.base import DataOptions
 from common.data.npz import load_npz
+from common.data.pose_ops import joint_errors
 from common.errors import UserError
-from common.evaluation.metrics import correct_joints, joint_errors
+from common.evaluation.lifting import lifting_table, score
+from common.evaluation.metrics import area_under_curve, correct_joints
 from common.evaluation.official_3dhp import evaluate
-from common.tasks.lifting import MPI_INF_3DHP, error_table, score
 from model.lifter import PoseLifter
 
 TINY = (
@@ -25,6 +27,7 @@ TINY = (
 ).split()
 TRAIN = ["--train", "1", "--name", "t", "--nepoch", "3", *TINY]
 FOLDER = "checkpoint/finetune_t_f9_t0.80"
+TABLE = mpi_inf_3dhp.DATA_SET.table
 
 
 @pytest.fixture(scope="module")
@@ -131,22 +134,20 @@ def test_data_files_in_the_wrong_format(tmp_path, change, complaint):
         load(tmp_path)
 
 
-def load(folder, **options):
-    defaults = {"train_subjects": None, "test_subjects": None, "train": False, "test": True}
-    defaults |= {"downsample": 1, "subset": 1.0, "max_frames": None, "pixels": False}
-    return mpi_inf_3dhp.load_stores(
-        root_path=str(folder), num_joints=16, legacy_scale=False, **(defaults | options)
-    )
+def load(folder, *, train=False):
+    return mpi_inf_3dhp.load(DataOptions(folder, num_joints=16, train=train, test=True))
 
 
 def test_joints_scale_and_valid_frames_of_the_loader():
-    train, test = load(SAMPLE, train=True)
+    stores = load(SAMPLE, train=True)
+    train, test = stores.train, stores.test
     held = load_npz(SAMPLE / "data_test_3dhp.npz")["data"]["TS5"]
     frames = test.sequence_slices()[2]
     assert test.names[2].subject == "TS5"
     pose = held["data_3d"][7] / 1000
     mine = test.pose_3d[frames][7].numpy()
-    np.testing.assert_allclose(mine[0], pose[14], atol=1e-5)
+    np.testing.assert_allclose(test.root_3d[frames][7].numpy(), pose[14], atol=1e-5)
+    assert not mine[0].any()
     np.testing.assert_allclose(mine[3], pose[10] - pose[14], atol=1e-5)  # right ankle
     np.testing.assert_allclose(mine[9], (pose[0] + pose[16]) / 2 - pose[14], atol=1e-5)
     np.testing.assert_allclose(mine[15], pose[4] - pose[14], atol=1e-5)  # right wrist
@@ -166,28 +167,31 @@ def test_joints_scale_and_valid_frames_of_the_loader():
 @pytest.fixture
 def scores():
     """Errors of predictions that are the truth plus noise, and the store of the truth."""
-    _, store = load(SAMPLE)
+    store = load(SAMPLE).test
     frames = store.counted.nonzero().flatten()
-    truth = store.pose_3d[frames].clone()
-    truth[:, 0] = 0
+    truth = store.pose_3d[frames]
+    assert not truth[:, 0].any()
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0)) * 0.1
     noise[:, 0] = 0
-    return score(truth + noise, frames, store), store
+    return score(truth + noise, frames, store, TABLE.metrics), store
 
 
 def test_shares_of_correct_joints_are_those_of_a_loop(scores):
     scores, _ = scores
     errors = joint_errors(scores.predicted, scores.target)[:50]
-    correct, area = correct_joints(errors)
+    correct, area = correct_joints(errors), area_under_curve(errors)
     for frame in range(0, 50, 7):
         for joint in range(16):
             error = float(errors[frame, joint])
             assert correct[frame, joint] == (error < 0.150)
             above = [threshold for threshold in range(0, 151, 5) if error < threshold / 1000]
             assert float(area[frame, joint]) == pytest.approx(len(above) / 31)
+    for name, shares in (("pck", correct), ("auc", area)):
+        mine = scores.metrics[name][:50]
+        torch.testing.assert_close(mine, 100 * shares.mean(-1), rtol=1e-5, atol=1e-3)
     exact = torch.tensor([0.0, 0.150, 0.1499])  # strictly below
-    assert correct_joints(exact)[0].tolist() == [1, 0, 1]
-    assert correct_joints(exact)[1].tolist() == pytest.approx([30 / 31, 0, 1 / 31])
+    assert correct_joints(exact).tolist() == [1, 0, 1]
+    assert area_under_curve(exact).tolist() == pytest.approx([30 / 31, 0, 1 / 31])
 
 
 def test_the_official_sheet(scores):
@@ -218,19 +222,18 @@ def test_activities_have_rows_where_the_file_names_them(tmp_path):
     held = load_npz(SAMPLE / "data_test_3dhp.npz")["data"]
     activity = np.where(np.arange(401) < 200, 1, 5)
     np.savez(tmp_path / "data_test_3dhp.npz", data={"TS1": {**held["TS1"], "activity": activity}})
-    _, store = load(tmp_path)
+    store = load(tmp_path).test
     frames = store.counted.nonzero().flatten()
-    truth = store.pose_3d[frames].clone()
-    truth[:, 0] = 0
+    truth = store.pose_3d[frames]
     moved = truth + torch.where(frames[:, None, None] < 200, 0.0, 0.2)
-    sheet = evaluate(score(moved, frames, store), store)
+    sheet = evaluate(score(moved, frames, store, TABLE.metrics), store)
     by_name = {row.name: row.metrics["pck"]["All"] for row in sheet.rows}
     assert by_name["Standing/walking"] == 100 and by_name["On the floor"] == 0
 
 
 def test_velocity_counts_neighbouring_valid_frames_only(scores):
     scores, store = scores
-    table = error_table(scores, store, MPI_INF_3DHP)
+    table = lifting_table(scores, store, TABLE)
     frames = scores.frames.numpy()
     predicted, target = scores.predicted.numpy(), scores.target.numpy()
     steps = []
@@ -240,4 +243,4 @@ def test_velocity_counts_neighbouring_valid_frames_only(scores):
             moved = (predicted[i] - predicted[i - 1]) - (target[i] - target[i - 1])
             steps.append(np.linalg.norm(moved, axis=-1).mean())
     assert len(steps) < len(frames) - 3  # a tenth of the frames is not valid
-    assert table.frame_average.velocity == pytest.approx(1000 * np.mean(steps), rel=1e-4)
+    assert table.frame_average.values["velocity"] == pytest.approx(1000 * np.mean(steps), rel=1e-4)

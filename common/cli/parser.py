@@ -68,6 +68,7 @@ class _Help(argparse.HelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
         shown = action.default not in (None, "", [], argparse.SUPPRESS) and action.nargs != 0
+        shown = shown and "(default:" not in text
         default = action.default
         if isinstance(default, list):
             default = ",".join(map(str, default))

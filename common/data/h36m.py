@@ -14,7 +14,8 @@ from torch import Tensor
 
 from common.data.base import DataOptions, DataSet, FileClip, FileFormat, Stores, TableRule
 from common.data.camera import CAMERA_FILE, CameraView, load_cameras, normalise_screen
-from common.data.npz import float_tensor, load_dictionary, numeric_shape
+from common.data.layouts import Layout, implausible, layout_of
+from common.data.npz import float_tensor, load_entries, numeric_shape
 from common.data.pose_store import PoseStore, Reduction, SequenceName, Source, build_store
 from common.data.skeleton import (
     H36M_16,
@@ -42,6 +43,7 @@ class H36MFiles:
         cameras: subject -> cameras.
         path_3d: for messages.
         path_2d: for messages.
+        layout: the joint order of the 2D poses; None if the file does not tell.
     """
 
     poses_3d: dict[str, dict[str, Any]]
@@ -49,6 +51,7 @@ class H36MFiles:
     cameras: dict[str, list[CameraView]]
     path_3d: Path
     path_2d: Path
+    layout: Layout | None = None
 
     @classmethod
     def read(cls, root: Path, keypoints: str) -> "H36MFiles":
@@ -63,13 +66,13 @@ class H36MFiles:
         """
         path_3d = root / "data_3d_h36m.npz"
         path_2d = root / f"data_2d_h36m_{keypoints}.npz"
-        return cls(
-            poses_3d=_poses_by_subject(path_3d, "positions_3d"),
-            poses_2d=_poses_by_subject(path_2d, "positions_2d"),
-            cameras=load_cameras(root),
-            path_3d=path_3d,
-            path_2d=path_2d,
-        )
+        poses_3d, _ = _poses_by_subject(path_3d, "positions_3d")
+        poses_2d, metadata = _poses_by_subject(path_2d, "positions_2d")
+        layout = layout_of(metadata, str(path_2d))
+        if layout is not None and layout.sources is not None:
+            LOG.info("%s: joints in the order %r, converted", path_2d, layout.name)
+        cameras = load_cameras(root)
+        return cls(poses_3d, poses_2d, cameras, path_3d, path_2d, layout)
 
     def store(
         self,
@@ -104,6 +107,8 @@ class H36MFiles:
             raise UserError(
                 f"no sequences{wanted} for the subjects {', '.join(subjects)} in {self.path_3d}"
             )
+        if self.layout is None:
+            self._warn_of_implausible_order(entries)
         sources = [
             self._source(name, world, screen, skeleton.num_joints, pixels=pixels)
             for name, world, screen in entries
@@ -116,6 +121,23 @@ class H36MFiles:
             path_3d=self.path_3d,
             unknown_3d=unknown_3d,
         )
+
+    def _warn_of_implausible_order(
+        self, entries: Sequence[tuple[SequenceName, np.ndarray, np.ndarray]]
+    ) -> None:
+        """Warn, once per store, where joints without metadata are hardly in our order."""
+        for name, _, screen in entries:
+            if len(numeric_shape(screen)) == 3 and screen.shape[1:] in ((16, 2), (17, 2)):
+                reason = implausible(screen)
+                if reason:
+                    LOG.warning(
+                        "warning: %s has no metadata on the order of its joints, and in %s %s: are "
+                        "they in Human3.6M's order?",
+                        self.path_2d,
+                        name,
+                        reason,
+                    )
+                    return
 
     def _source(
         self,
@@ -197,6 +219,11 @@ class H36MFiles:
                 f"{self.path_2d}: {name} has shape {shape}, (frames, 17, 2) or (frames, 16, 2) is "
                 "needed"
             )
+        if self.layout is not None and shape[1] not in self.layout.pairs:
+            raise UserError(
+                f"{self.path_2d}: {name} has {shape[1]} joints, the layout "
+                f"{self.layout.name!r} of its metadata has not"
+            )
         if shape[1] < num_joints:
             raise UserError(
                 f"{self.path_2d}: {name} has {shape[1]} joints, --n_joints says {num_joints}"
@@ -205,6 +232,8 @@ class H36MFiles:
             raise UserError(
                 f"{self.path_2d}: {name} has {shape[0]} frames, fewer than its 3D poses ({length})"
             )
+        if self.layout is not None:
+            screen = self.layout.to_ours(screen)
         poses = float_tensor(screen[:length])
         return poses if shape[1] == num_joints else _without_neck(poses)
 
@@ -234,12 +263,14 @@ def load(options: DataOptions) -> Stores:
     return Stores(train, test)
 
 
-def _poses_by_subject(path: Path, key: str) -> dict[str, dict[str, Any]]:
-    poses = load_dictionary(path, key)
+def _poses_by_subject(path: Path, key: str) -> tuple[dict[str, dict[str, Any]], Any]:
+    """The poses of a file by subject and action, and its metadata, if any."""
+    content = load_entries(path, key)
+    poses = content[key]
     for subject, actions in poses.items():
         if not isinstance(actions, dict):
             raise UserError(f"{path}: {key!r} of {subject} is not a dictionary of actions")
-    return poses
+    return poses, content.get("metadata")
 
 
 def _camera_space(world: np.ndarray, view: CameraView, num_joints: int) -> Tensor:

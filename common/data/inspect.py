@@ -1,12 +1,14 @@
 """What a data file holds and whether it is sound."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from common.data.base import FileClip
+from common.data.layouts import layout_of
 from common.data.npz import load_npz, numeric_shape
 from common.data.registry import DATA_SETS
 from common.errors import UserError
@@ -34,7 +36,11 @@ def read_clips(path: Path) -> tuple[str, list[FileClip]]:
             clips = list(known.read(content[known.key], path))
             if not clips:
                 raise UserError(f"{path}: {known.key!r} holds no sequences")
-            return known.kind, clips
+            layout = layout_of(content.get("metadata"), str(path))
+            if layout is None or layout.sources is None:
+                return known.kind, clips
+            kind = f"{known.kind}, joints in the order {layout.name!r}"
+            return kind, [replace(clip, to_skeleton=layout.pose_to_ours) for clip in clips]
     keys = ", ".join(repr(known.key) for known in formats)
     raise UserError(f"{path}: no dictionary {keys} in it, but {', '.join(content)}")
 

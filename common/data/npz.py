@@ -209,12 +209,15 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise UserError(f"{path}: damaged or not an .npz file of poses ({error})") from None
 
 
-def load_dictionary(path: Path, key: str) -> dict[str, Any]:
-    """Read the dictionary that a data file of this field holds under one key.
+def load_entries(path: Path, key: str) -> dict[str, Any]:
+    """Read a data file of this field that holds a dictionary under one key.
 
     Args:
         path: the file.
         key: for example "positions_3d".
+
+    Returns:
+        All entries.
 
     Raises:
         UserError: as `load_npz`; or there is no such dictionary in it.
@@ -224,7 +227,12 @@ def load_dictionary(path: Path, key: str) -> dict[str, Any]:
     content = load_npz(path)
     if not isinstance(content.get(key), dict):
         raise UserError(f"{path}: no dictionary {key!r} in it ({', '.join(content) or 'nothing'})")
-    return content[key]
+    return content
+
+
+def load_dictionary(path: Path, key: str) -> dict[str, Any]:
+    """The dictionary that a data file holds under one key; see `load_entries`."""
+    return load_entries(path, key)[key]
 
 
 def numeric_shape(array: Any) -> tuple[int, ...]:
