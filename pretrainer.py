@@ -17,7 +17,7 @@ from common.training import runtime
 from common.training.loop import Training
 from common.training.run_folder import RunFolder
 from common.training.steps import GradientSteps
-from model.build import build_masked_model
+from model.build import build_masked_model, shrink_embeddings
 
 TEST_MASK_SEED = 0
 DRAWN = 4  # completed poses
@@ -28,6 +28,8 @@ def main() -> None:
     config = configs.masked()
     run = runtime.start(config.run.runtime)
     model = build_masked_model(config.run.model_size, decoder_depth=config.decoder_depth)
+    if config.run.small_init:
+        shrink_embeddings(model)
     config.run.first_weights.load_into(model)
     rng = RandomSources.of(run, config.run.runtime.seed)
     augment = None

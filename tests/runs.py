@@ -37,6 +37,9 @@ def run_as_main(path: Path, words: list[str], folder: Path, environment: dict[st
     runpy.run_path(str(path), run_name="__main__")
 
 
+WAIT_SECONDS = 300
+
+
 class Run:
     """A script under way in a folder, as a process of its own that can be sent signals.
 
@@ -71,8 +74,10 @@ class Run:
 
     def wait_for(self, condition: Callable[[], object]) -> None:
         """Wait until something has happened in it."""
+        end = time.monotonic() + WAIT_SECONDS
         while not condition():
             assert self.alive, self.stderr
+            assert time.monotonic() < end, "waited in vain"
             time.sleep(0.01)
 
     def end(self, *, expect: int = 0) -> "Run":
@@ -113,7 +118,12 @@ def assert_same_end(one: dict, two: dict) -> None:
         for key, tensor in moments.items():
             assert torch.equal(tensor, two["optimizer"]["state"][number][key])
     for a, b in zip(one["random_states"], two["random_states"], strict=True):
-        assert torch.equal(a["torch"], b["torch"])
+        assert torch.equal(a["torch"], b["torch"]) and a["python"] == b["python"]
+        assert len(a["generators"]) == len(b["generators"])
+        assert all(map(torch.equal, a["generators"], b["generators"]))
+        for mine, other in zip(a["numpy"], b["numpy"], strict=True):
+            same = torch.equal(mine, other) if isinstance(mine, torch.Tensor) else mine == other
+            assert same
     timeless = [
         [{k: v for k, v in r.items() if "second" not in k} for r in content["position"]["history"]]
         for content in (one, two)
@@ -138,6 +148,7 @@ def straight_and_resumed(
     run = Run(name, folder / "killed", *words)
     run.wait_for(lambda: list((folder / "killed" / run_folder).glob(until)))
     run.send(signal.SIGKILL)
+    assert run.process.exitcode == -signal.SIGKILL  # it had not ended by itself
     Run(name, folder / "killed", *words, "-r").end()
     straight, resumed = (last_checkpoint(folder / n / run_folder) for n in ("straight", "killed"))
     return straight, resumed

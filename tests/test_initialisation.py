@@ -1,5 +1,6 @@
 """The weights that models begin with, against statistics of the published implementation."""
 
+import copy
 import json
 import math
 
@@ -9,6 +10,7 @@ from paths import GOLDEN
 from runs import Run
 
 from Augpart.pose_generator import PoseGenerator
+from model.build import shrink_embeddings
 from model.lifter import PoseLifter, PoseRefiner
 from model.masked_pose import MaskedPoseModel
 
@@ -94,6 +96,19 @@ def test_copies_of_the_strided_encoder():
         assert not equal(weights_of(blocks[0], "feed_forward."), weights_of(block, "feed_forward."))
 
 
+def test_small_embeddings_on_request():
+    torch.manual_seed(0)
+    published = MaskedPoseModel(**SIZE, decoder_depth=1)
+    small = copy.deepcopy(published)
+    shrink_embeddings(small)
+    for name, tensor in published.state_dict().items():
+        shrunk = "pos_embedding" in name or "mask_token" in name
+        torch.testing.assert_close(small.state_dict()[name], tensor * (0.02 if shrunk else 1))
+    names = [n for n, _ in small.named_parameters() if "pos_embedding" in n or "mask_token" in n]
+    assert len(names) == 5
+
+
+@pytest.mark.slow
 def test_a_short_training_ends_where_the_published_network_does(tmp_path):
     """Three epochs end at 226 to 232 mm; with Xavier weights and small positions at 275 to 284."""
     words = (

@@ -85,7 +85,11 @@ def test_only_the_command_line_sees_argparse(path):
         assert folder_of(".".join(path.relative_to(ROOT).parts)) in ("common.cli", "dataset"), path
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    [*MODULES, *sorted((ROOT / "tests").glob("*.py"))],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
 def test_files_are_short_and_say_what_they_are(path):
     source = path.read_text()
     assert len(source.splitlines()) <= 400, path

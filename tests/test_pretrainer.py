@@ -27,6 +27,7 @@ def weights(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_golden_evaluations(row, script, weights, tmp_path):
     done = script(*golden_command(row, weights))
@@ -47,6 +48,7 @@ def tiny_completion(tmp_path_factory):
     return save_released(model, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "rows"),
     [
@@ -70,6 +72,7 @@ def test_each_limb_set_has_a_row(script, tiny_completion, words, rows, tmp_path)
     assert again.stdout.splitlines()[start:] == lines[start:]  # the masks are the same each time
 
 
+@pytest.mark.slow
 def test_the_mirrored_pass_hides_the_mirrored_joints(script, tiny_completion):
     lines = {}
     for name, words in (
@@ -85,6 +88,7 @@ def test_the_mirrored_pass_hides_the_mirrored_joints(script, tiny_completion):
     assert len(set(lines.values())) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -115,6 +119,7 @@ def test_tasks_train(script, words, tmp_path):
         assert "frozen: encoder2d, shared_layers_spatial" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_windows_of_each_data_set_are_printed_and_tested(script, tmp_path):
     words = "--n_joints 16 --dataset h36m,3dhp,amass -s 1 --nepoch 1".split()
     done = script("pretrainer.py", *TRAIN, *words, "--debug", "1")
@@ -124,6 +129,7 @@ def test_the_windows_of_each_data_set_are_printed_and_tested(script, tmp_path):
     assert rows == ["h36m", "3dhp", "joints"]
 
 
+@pytest.mark.slow
 def test_frozen_parts_stay_as_they_are(script, tmp_path):
     model = MaskedPoseModel(
         frames=9, num_joints=17, layers=1, decoder_depth=1, width=16, hidden_width=16
@@ -138,12 +144,14 @@ def test_frozen_parts_stay_as_they_are(script, tmp_path):
     assert not torch.equal(after["module.encoder3d.fc_1.weight"], model.encoder3d.fc_1.weight)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_a_run_ends_where_an_uninterrupted_one_does(tmp_path):
     words = [*TRAIN, "--nepoch", "3"]
     ends = straight_and_resumed("pretrainer.py", tmp_path, words, FOLDER, "t_pretrain_1_*")
     assert_same_end(*ends)
 
 
+@pytest.mark.slow
 def test_pre_trained_weights_go_into_the_lifter(script, tmp_path):
     script("pretrainer.py", *TRAIN, "--nepoch", "1")
     weights = next((tmp_path / FOLDER).glob("t_pretrain_1_*.pth"))

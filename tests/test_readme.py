@@ -20,7 +20,7 @@ def commands():
                 yield pytest.param(script, shlex.split(words), id=f"{page.parent.name} {script}")
 
 
-@pytest.mark.parametrize(("script", "words"), commands())
+@pytest.mark.parametrize(("script", "words"), list(commands()))
 def test_commands_are_valid(script, words):
     build_parser(script).parse_args([word for word in words if word not in ("--help", "&&")])
 

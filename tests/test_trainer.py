@@ -18,6 +18,7 @@ from model.lifter import PoseLifter, PoseRefiner
 
 LIFT_ROWS = [name for name in EXPECTED if name.startswith("lift_")]
 TRAIN = ["--train", "1", "--name", "t", "--nepoch", "3", *TINY]
+MANY_STEPS = [*TRAIN, "-b", "8"]  # time to act in the middle of an epoch
 FOLDER = "checkpoint/finetune_t_f9_t0.80"
 
 
@@ -36,10 +37,9 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """The resume file of an uninterrupted run of TRAIN."""
+    """The resume file of an uninterrupted run of MANY_STEPS."""
     folder = tmp_path_factory.mktemp("straight")
-    run = Run("trainer.py", folder, *TRAIN)
-    run.end()
+    Run("trainer.py", folder, *MANY_STEPS).end()
     return last_checkpoint(folder / FOLDER)
 
 
@@ -55,6 +55,7 @@ def table(output: str) -> dict[str, list[float]]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", LIFT_ROWS)
 def test_golden_evaluations(row, script, weights):
     done = script(*golden_command(row, weights))
@@ -65,6 +66,7 @@ def test_golden_evaluations(row, script, weights):
     np.testing.assert_allclose(printed, wanted, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_it_says(script, tmp_path):
     done = script("trainer.py", *TRAIN, "--vis", "1", "--save_predictions", "p.npz")
     folder = tmp_path / FOLDER
@@ -110,6 +112,7 @@ def assert_recomputed(path, printed):
     assert errors.mean() == pytest.approx(printed["Average over frames"][0], abs=0.006)
 
 
+@pytest.mark.slow
 def test_same_command_same_numbers(script, tmp_path):
     lines = []
     for _ in range(2):  # the second run moves the first one's files aside
@@ -178,25 +181,29 @@ def test_killed_at_random_moments_a_run_ends_where_an_uninterrupted_one_does(tmp
     assert_same_end(*ends)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_in_the_middle_of_an_epoch_and_says_how_to_resume(
     tmp_path, number, script, straight
 ):
-    run = Run("trainer.py", tmp_path, *TRAIN)
+    run = Run("trainer.py", tmp_path, *MANY_STEPS)
     run.wait_for((tmp_path / FOLDER / "resume.pth").exists)
     run.send(number)
     errors = run.end(expect=130).stderr
-    line = errors.strip().splitlines()[-1]
-    assert line.startswith("stopped in epoch 1 after step") and line.endswith(" -r"), errors
     position = last_checkpoint(tmp_path / FOLDER)["position"]
-    assert position["epoch"] == 1 and position["step"] > 0
+    epoch, step = position["epoch"], position["step"]
+    assert epoch <= 3 and step > 0 and not position["finished"]
+    line = errors.strip().splitlines()[-1]
+    assert line.startswith(f"stopped in epoch {epoch} after step {step};"), errors
+    assert line.endswith(" -r"), errors
     # Without -r the unfinished run is not overwritten.
-    done = script("trainer.py", *TRAIN, expect=2)
-    assert "holds an unfinished run (epoch 1): add -r" in done.stderr
-    script("trainer.py", *TRAIN, "-r")
+    done = script("trainer.py", *MANY_STEPS, expect=2)
+    assert f"holds an unfinished run (epoch {epoch}): add -r" in done.stderr
+    script("trainer.py", *MANY_STEPS, "-r")
     assert_same_end(straight, last_checkpoint(tmp_path / FOLDER))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_must_have_the_same_options(script, tmp_path):
     script("trainer.py", *TRAIN, "--nepoch", "1")
     done = script("trainer.py", *TRAIN, "-r", "--lr", "0.5", "-tds", "1", expect=2)
@@ -213,6 +220,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(script, tmp_path):
         assert torch.isfinite(tensor).all()
 
 
+@pytest.mark.slow
 def test_pre_trained_parts_are_taken_over(script, tmp_path):
     source = PoseLifter(frames=9, num_joints=17, layers=1, width=16, hidden_width=16)
     state = {f"module.{n}": t for n, t in source.state_dict().items() if not n.startswith("fcn")}
@@ -222,6 +230,19 @@ def test_pre_trained_parts_are_taken_over(script, tmp_path):
     assert "fcn 0/7" in done.stdout
 
 
+@pytest.mark.slow
+def test_a_causal_lifter_is_tested_on_causal_windows(script, tmp_path):
+    done = script("trainer.py", *TRAIN, "--causal", "1", "--nepoch", "1")
+    weights = next((tmp_path / FOLDER).glob("t_no_refine_*.pth"))
+    reload = ["--reload", "1", "--previous_dir", weights]
+    again = script("trainer.py", *TINY, *reload)  # the file says so
+    assert f"from {weights}: --causal 1" in again.stdout
+    assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
+    centred = script("trainer.py", *TINY, *reload, "--causal", "0")
+    assert centred.stdout.splitlines()[-1] != done.stdout.splitlines()[-1]
+
+
+@pytest.mark.slow
 def test_refining_trains_both_and_saves_both(script, tmp_path):
     script("trainer.py", *TRAIN, "--refine", "--nepoch", "1")
     names = sorted(path.name for path in (tmp_path / FOLDER).glob("t_*.pth"))
@@ -242,6 +263,7 @@ def test_refining_trains_both_and_saves_both(script, tmp_path):
     assert table(done.stdout)["Average"][0] == pytest.approx(wanted, abs=0.006)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -254,12 +276,14 @@ def test_refining_trains_both_and_saves_both(script, tmp_path):
         "-f 1 -b 16 -s 50",
         "--n_joints 16 --actions Walk,Run,Climb --subset 0.5 --downsample 2",
         "--micro_batch 32 -b 100",
+        "--causal 1 --reverse_augmentation True",
     ],
 )
 def test_other_flags_train(script, words):
     script("trainer.py", *TRAIN, "--nepoch", "1", *words.split())
 
 
+@pytest.mark.slow
 def test_commands_of_the_specification_evaluate(script, weights, tmp_path):
     """The first two commands of SPEC section 1 word for word, on the sample and random weights."""
     lifter = PoseLifter(frames=243, num_joints=17, layers=4)
@@ -277,6 +301,7 @@ def test_commands_of_the_specification_evaluate(script, weights, tmp_path):
         assert "using the CPU" in done.stdout or torch.cuda.is_available()
 
 
+@pytest.mark.slow
 def test_demo_says_what_it_stands_for(script):
     done = script("trainer.py", "--demo", "--nepoch", "1", "-s", "400")
     first = next(line for line in done.stdout.splitlines() if line.startswith("command: "))
@@ -311,11 +336,13 @@ def test_a_data_file_in_the_wrong_format(mistake, tmp_path):
     assert "no dictionary 'positions_3d'" in line and "(poses)" in line
 
 
+@pytest.mark.slow
 def test_a_gpu_that_does_not_exist(script):
     done = script("trainer.py", *TINY, "--gpu", "7", CUDA_VISIBLE_DEVICES="")
     assert "--gpu: none found; using the CPU" in done.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_evaluate_under_torchrun(tmp_path):
     done = torchrun(tmp_path, 2, ROOT / "trainer.py", *TRAIN, "--refine", "--nepoch", "2")
     last = [line for line in done.stdout.splitlines() if line.startswith("p1: ")]
@@ -324,6 +351,7 @@ def test_two_processes_train_and_evaluate_under_torchrun(tmp_path):
     assert content["position"]["finished"] and len(content["random_states"]) == 2
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one(tmp_path):
     # 362 windows: the last batch of 100 holds 62; 25 windows a part make several parts a step.
     words = "--train 1 --name t --nepoch 3 -b 100 --micro_batch 25".split()

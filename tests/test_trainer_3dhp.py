@@ -41,6 +41,7 @@ def weights(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "scale"), [("3dhp", ["--legacy_3dhp_scale", "1"]), ("3dhp_trained", [])]
 )
@@ -53,6 +54,7 @@ def test_golden_evaluations(row, scale, script, weights):
     np.testing.assert_allclose(errors, EXPECTED[row]["table"]["all valid frames"], atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_it_says(script, tmp_path):
     extra = ["--save_predictions", "p.npz", "--metric_3dhp", "official", "--vis", "1"]
     done = script("trainer_3dhp.py", *TRAIN, *extra)
@@ -85,6 +87,17 @@ def test_a_run_leaves_what_it_says(script, tmp_path):
     assert_mat_file(tmp_path / "p.mat", predicted, subject)
 
 
+@pytest.mark.slow
+def test_trainer_py_trains_and_evaluates_the_same(script, tmp_path):
+    one = script("trainer_3dhp.py", *TRAIN, "--nepoch", "1")
+    first = json.loads((tmp_path / FOLDER / "results.json").read_text())
+    two = script("trainer.py", *TRAIN, "--nepoch", "1", "--dataset", "3dhp")
+    second = json.loads((tmp_path / FOLDER / "results.json").read_text())
+    assert one.stdout.splitlines()[-1] == two.stdout.splitlines()[-1]
+    assert first["test"] == second["test"]
+    assert second["command"].startswith("python trainer.py")
+
+
 def assert_mat_file(path, predicted, subject):
     """The benchmark's file: 3 x 17 x 1 x N a sequence, its own joint order, mm."""
     arrays = {key: value for key, value in loadmat(path).items() if not key.startswith("__")}
@@ -99,6 +112,7 @@ def assert_mat_file(path, predicted, subject):
         np.testing.assert_allclose(head.T, mine[:, 9], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_a_run_ends_where_an_uninterrupted_one_does(tmp_path):
     ends = straight_and_resumed("trainer_3dhp.py", tmp_path, TRAIN, FOLDER, "t_no_refine_1_*")
     assert_same_end(*ends)

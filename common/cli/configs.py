@@ -52,6 +52,7 @@ class RunConfig:
         windows: test windows.
         training_windows: training windows, before the data set's own rule.
         model_size: of the model.
+        small_init: whether positions and mask tokens start small.
         first_weights: what the model starts from.
         frozen_parts: names of parts that are not trained; empty for none.
         schedule: epochs, batches and learning rate.
@@ -69,6 +70,7 @@ class RunConfig:
     windows: WindowRule
     training_windows: WindowRule
     model_size: ModelSize
+    small_init: bool
     first_weights: FirstWeights
     frozen_parts: tuple[str, ...]
     schedule: Schedule
@@ -196,6 +198,7 @@ def _run(script: str, args: argparse.Namespace, weights: FirstWeights) -> RunCon
             reverse=args.reverse_augmentation,
         ),
         model_size=ModelSize(args.frames, args.n_joints, args.layers, args.channel, args.d_hid),
+        small_init=args.init == "small",
         first_weights=weights,
         frozen_parts=tuple(args.frozen_parts) if args.train and args.frozen else (),
         schedule=Schedule(

@@ -282,6 +282,13 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
         help="lifter network; taken from a loaded checkpoint if not given",
     )
     group.add_argument(
+        "--init",
+        choices=("published", "small"),
+        default="published",
+        help="first weights: as published, or positions and mask tokens with deviation 0.02 "
+        "instead of 1 (model/README.md compares them)",
+    )
+    group.add_argument(
         "--causal",
         type=int,
         choices=(0, 1),

@@ -26,7 +26,7 @@ from common.training.checkpoint import load_whole
 from common.training.loop import Training
 from common.training.run_folder import RunFolder
 from common.training.steps import GradientSteps
-from model.build import build_lifter, freeze
+from model.build import build_lifter, freeze, shrink_embeddings
 from model.lifter import PoseRefiner
 
 
@@ -79,6 +79,8 @@ def build_models(config: LiftingConfig) -> LiftingModels:
         config.run.model_size,
         trains_sequence=config.every_frame and not config.refine,
     )
+    if config.run.small_init:
+        shrink_embeddings(lifter)
     config.run.first_weights.load_into(lifter)
     refiner = PoseRefiner(num_joints=config.run.model_size.num_joints) if config.refine else None
     if refiner is not None and config.refiner_weights is not None:
