@@ -5,11 +5,12 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 
 from torch import distributed
 
 from common.errors import FailedRun, UserError
-from common.log import LOG
+from common.log import LOG, stream_handler
 from common.training.signals import Interrupted
 
 EXIT_FAILED = 1
@@ -21,7 +22,7 @@ def run_script(main: Callable[[], None]) -> None:
     """Run an entry script: invalid input is one line and exit code 2, a bug a traceback."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    LOG.handlers = [logging.StreamHandler(sys.stdout)]
+    LOG.handlers = [stream_handler(sys.stdout)]
     LOG.propagate = False
     LOG.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.CRITICAL)
     try:
@@ -37,9 +38,20 @@ def run_script(main: Callable[[], None]) -> None:
     finally:
         if distributed.is_available() and distributed.is_initialized():
             distributed.destroy_process_group()
+        _close_output()
+
+
+def _close_output() -> None:
+    """Flush standard output while a closed pipe can still be ignored; Python would complain."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _exit(code: int, message: str) -> None:
     if os.environ.get("RANK", "0") == "0":
-        print(message, file=sys.stderr)
+        with suppress(OSError, ValueError):
+            print(message, file=sys.stderr)
     sys.exit(code)

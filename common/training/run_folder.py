@@ -1,7 +1,6 @@
 """The folder of a run and the files in it: options, log, weights, results."""
 
 import json
-import logging
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import torch
 
 from common.errors import UserError
 from common.files import write_atomically
-from common.log import LOG
+from common.log import LOG, file_handler
 from common.training.checkpoint import load_torch
 from common.training.runtime import Runtime
 
@@ -138,9 +137,10 @@ def _prepare(path: Path, *, resume: bool) -> None:
 def _log_to(path: Path) -> None:
     """Print what the run reports, and append it to a file."""
     LOG.handlers = LOG.handlers[:1]
-    file = logging.FileHandler(path)
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    LOG.addHandler(file)
+    try:
+        LOG.addHandler(file_handler(path))
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _versions() -> dict[str, str]:
