@@ -3,7 +3,7 @@
 from Augpart.augment import PoseAugmenter
 from common.cli import configs
 from common.cli.entry import run_script
-from common.cli.lifting_run import freeze_parts
+from common.cli.lifting_run import freeze_parts, open_folder
 from common.data.pose_store import PoseStore
 from common.data.registry import DATA_SETS, load_stores
 from common.data.windowed_poses import WindowedPoses
@@ -15,7 +15,6 @@ from common.log import LOG
 from common.tasks.masked import MaskedModel, MaskedTask, RandomSources
 from common.training import runtime
 from common.training.loop import Training
-from common.training.run_folder import RunFolder
 from common.training.steps import GradientSteps
 from model.build import build_masked_model, shrink_embeddings
 
@@ -40,13 +39,7 @@ def main() -> None:
     stores = load_stores(config.data_sets, config.run.data)
     train_stores = {name: both.train for name, both in stores.items() if both.train is not None}
     test_stores = {name: both.test for name, both in stores.items() if both.test is not None}
-    folder = RunFolder(
-        run,
-        config.run.folder,
-        config.run.info,
-        train=config.run.train,
-        resume=config.run.resume,
-    )
+    folder = open_folder(config.run, run)
     weights = config.run.first_weights
     if not config.run.train and weights.whole is None and weights.matching is None:
         LOG.info("note: no --MAEreload, so a model with random weights is evaluated")

@@ -44,7 +44,8 @@ NO_EFFECT = "accepted for compatibility, no effect"
 
 def build_parser(script: str) -> Parser:
     """All flags; every script takes all of them, as the published commands do."""
-    parser = Parser(prog=script, description=DESCRIPTIONS[script])
+    usage = f"python {script} [flags]"
+    parser = Parser(prog=script, usage=usage, description=DESCRIPTIONS[script])
     _add_model_flags(parser.add_argument_group("model"))
     _add_data_flags(parser.add_argument_group("data"))
     _add_training_flags(parser.add_argument_group("training and evaluation"))

@@ -53,13 +53,7 @@ def run_lifting(config: LiftingConfig) -> None:
     stores = load_stores([config.data_set], config.run.data)[config.data_set.name]
     log_frame_step(config)
     models = build_models(config)
-    folder = RunFolder(
-        run,
-        config.run.folder,
-        config.run.info,
-        train=config.run.train,
-        resume=config.run.resume,
-    )
+    folder = open_folder(config.run, run)
     if not config.run.train and config.run.first_weights.whole is None:
         LOG.info("note: no --reload, so a lifter with random weights is evaluated")
     lifting = Lifting(models.lifter, models.refiner, run, compiled=config.run.compiled)
@@ -70,6 +64,11 @@ def run_lifting(config: LiftingConfig) -> None:
         evaluate(config, lifting, test, folder)
     else:
         folder.write_results()
+
+
+def open_folder(config: RunConfig, run: runtime.Runtime) -> RunFolder:
+    """The folder of a run, with its log open."""
+    return RunFolder(run, config.folder, config.info, train=config.train, resume=config.resume)
 
 
 def build_models(config: LiftingConfig) -> LiftingModels:

@@ -167,22 +167,22 @@ def make_batch(
     Returns:
         The batch.
     """
-    pose_2d = mask_2d = visible_2d = pose_3d = mask_3d = visible_3d = None
-    if windows_2d is not None and masks.uses_2d:
-        pose_2d = windows_2d.window_2d()
-        if shared is None:
-            mask_2d = masks.sample_limbs(len(pose_2d), skeleton, 2, numbers, rng)
-        else:
-            mask_2d = shared.of_2d.joints.expand(len(pose_2d), -1, -1)
-            visible_2d = shared.of_2d.visible
-    if windows_3d is not None and masks.uses_3d:
-        pose_3d = windows_3d.window_3d()
-        if shared is None:
-            mask_3d = masks.sample_limbs(len(pose_3d), skeleton, 3, numbers, rng)
-        else:
-            mask_3d = shared.of_3d.joints.expand(len(pose_3d), -1, -1)
-            visible_3d = shared.of_3d.visible
-    return Batch(pose_2d, mask_2d, visible_2d, pose_3d, mask_3d, visible_3d)
+
+    def part(
+        pose: Tensor | None, dimensions: int, of_step: SharedMask | None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        if pose is None:
+            return None, None, None
+        if of_step is None:
+            return pose, masks.sample_limbs(len(pose), skeleton, dimensions, numbers, rng), None
+        return pose, of_step.joints.expand(len(pose), -1, -1), of_step.visible
+
+    pose_2d = windows_2d.window_2d() if windows_2d is not None and masks.uses_2d else None
+    pose_3d = windows_3d.window_3d() if windows_3d is not None and masks.uses_3d else None
+    return Batch(
+        *part(pose_2d, 2, None if shared is None else shared.of_2d),
+        *part(pose_3d, 3, None if shared is None else shared.of_3d),
+    )
 
 
 @dataclass(frozen=True)
