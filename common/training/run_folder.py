@@ -13,12 +13,25 @@ import numpy as np
 import torch
 
 from common.errors import UserError
-from common.files import write_atomically
+from common.files import lock_folder, write_atomically
 from common.log import LOG, file_handler
 from common.training.checkpoint import load_torch
 from common.training.runtime import Runtime
 
-RESUME_FILE = "resume.pth"
+RESUME_FILE, RESULTS_FILE = "resume.pth", "results.json"
+# What runs write into their folder.
+WRITTEN = (
+    "opt.txt",
+    "train.log",
+    "results*.json",
+    "learning_curve.png",
+    "predictions.png",
+    "completions.png",
+    "generator.png",
+    "tensorboard",
+    "*_*_*_*D.pth",
+    "ckpt_generater*.pth.tar",
+)
 
 
 @dataclass(frozen=True)
@@ -71,13 +84,17 @@ class RunFolder:
         """
         self.runtime, self.path, self.info = runtime, path, info
         self.results: dict[str, Any] = {}
+        self._has_results = train and resume  # those of the run itself
         if runtime.is_main:
-            if train:
-                _prepare(path, resume=resume)
+            if train and resume:
+                _check_resumable(path)
             try:
                 path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"cannot make the folder {path}: {error.strerror}") from None
+            self._lock = lock_folder(path)  # held until the process ends
+            if train and not resume:
+                _make_way(path)
             _log_to(path / "train.log")
             text = "".join(f"{name}: {value}\n" for name, value in info.options.items())
             write_atomically(path / "opt.txt", text.encode())
@@ -97,7 +114,10 @@ class RunFolder:
         return self.path / name
 
     def write_results(self) -> None:
-        """Write `results.json`; numbers that are not finite become null."""
+        """Write `results.json`; numbers that are not finite become null.
+
+        That of an earlier evaluation in the same folder is kept as results_<n>.json.
+        """
         if not self.runtime.is_main:
             return
         content = {
@@ -109,16 +129,33 @@ class RunFolder:
             "options": dict(self.info.options),
         }
         text = json.dumps(_finite(content), indent=1, default=str)
-        write_atomically(self.path / "results.json", f"{text}\n".encode())
+        path = self.path / RESULTS_FILE
+        if path.exists() and not self._has_results:  # of an earlier evaluation
+            path.rename(next(p for i in count(1) if not (p := _numbered(path, i)).exists()))
+        write_atomically(path, f"{text}\n".encode())
+        self._has_results = True
 
 
-def _prepare(path: Path, *, resume: bool) -> None:
-    """Check a training folder; move the files of an earlier, finished run out of the way."""
+def _numbered(path: Path, number: int) -> Path:
+    """results.json -> results_1.json"""
+    return path.with_stem(f"{path.stem}_{number}")
+
+
+def _check_resumable(path: Path) -> None:
+    """Require an interrupted run in a folder."""
+    if not (path / RESUME_FILE).exists():
+        raise UserError(f"--resume: no interrupted run in {path} (no {RESUME_FILE} there)")
+
+
+def _make_way(path: Path) -> None:
+    """Move the files of an earlier, finished run aside; nothing that this program did not write.
+
+    The state goes last: killed in between, the next run completes the move.
+
+    Raises:
+        UserError: the earlier run is not finished.
+    """
     state = path / RESUME_FILE
-    if resume:
-        if not state.exists():
-            raise UserError(f"--resume: no interrupted run in {path} (no {RESUME_FILE} there)")
-        return
     if not state.exists():
         return
     position = load_torch(state)["position"]
@@ -127,11 +164,21 @@ def _prepare(path: Path, *, resume: bool) -> None:
             f"{path} holds an unfinished run (epoch {position['epoch']}): add -r to resume it, "
             "give another --name, or remove the folder"
         )
-    earlier = next(p for i in count(1) if not (p := path / f"earlier_{i}").exists())
-    earlier.mkdir()
-    for entry in [e for e in path.iterdir() if not e.name.startswith("earlier_")]:
+    earlier = _next_earlier(path)
+    earlier.mkdir(exist_ok=True)
+    written = {entry for pattern in WRITTEN for entry in path.glob(pattern)} - {state}
+    for entry in [*sorted(written), state]:
         entry.rename(earlier / entry.name)
     LOG.info("the files of an earlier run were moved to %s", earlier)
+
+
+def _next_earlier(path: Path) -> Path:
+    """The folder for the files of the earlier run; one whose move was cut short is used again."""
+    for number in count(1):
+        folder = path / f"earlier_{number}"
+        if not folder.exists() or (folder.is_dir() and not (folder / RESUME_FILE).exists()):
+            return folder
+    raise AssertionError
 
 
 def _log_to(path: Path) -> None:
