@@ -26,13 +26,13 @@ from common.data.layouts import H36M, LAYOUTS, Layout, implausible, layout_of
 from common.data.npz import numeric_shape
 from common.data.npz_writer import dictionary_file
 from common.data.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
+from common.data.units import wrong_length_unit, wrong_pixels
 from common.errors import UserError, listing
 from common.files import whole_file
 from common.log import LOG
 from dataset import preparation
 from dataset.preparation import output_paths
 
-LARGEST_BODY_METRES = 20
 NAME = re.compile(r"(?P<subject>[^_,]+)_(?P<action>.+?)(?P<camera>_cam\d+)?")
 # Of the file's 32 joints those that the 17 lack -> the joint that they repeat.
 REPEATED = {4: 3, 5: 3, 9: 8, 10: 8, 11: 0, 16: 13, 20: 19, 21: 19, 22: 19, 23: 19, 24: 13}
@@ -140,6 +140,8 @@ def read_clip(path: Path, args: Namespace) -> Clip:
     layout = clip_layout(content, args.layout, path)
     counts = sorted(layout.pairs)
     keypoints = poses(content["keypoints"], counts, (2, 3), f"{path}: keypoints")[..., :2]
+    if reason := wrong_pixels(keypoints, args.width, args.height):
+        raise UserError(f"{path}: keypoints: {reason}")
     check_inside(keypoints, args.width, args.height, f"{path}: keypoints")
     keypoints = layout.to_ours(keypoints)
     if args.layout is None and "metadata" not in content and (reason := implausible(keypoints)):
@@ -220,13 +222,8 @@ def check_camera_space(positions: np.ndarray, where: str) -> None:
     Raises:
         UserError: names the first frame (and joint) that is not.
     """
-    sizes = np.ptp(positions, axis=1).max(-1)  # (L,)
-    if (sizes > LARGEST_BODY_METRES).any():
-        frame = int((sizes > LARGEST_BODY_METRES).argmax())
-        raise UserError(
-            f"{where}: the body is {sizes[frame]:.6g} m large at frame {frame}; metres are needed, "
-            "not mm"
-        )
+    if reason := wrong_length_unit(positions):
+        raise UserError(f"{where}: {reason}")
     behind = np.argwhere(positions[..., 2] <= 0)
     if len(behind):
         frame, joint = behind[0]

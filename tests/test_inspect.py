@@ -58,7 +58,7 @@ def test_the_ranges_are_those_of_the_file(inspect):
         (lambda e: e["data_3d"].__setitem__((3, 2, 1), np.nan), "3D is nan in frame 3, joint 2"),
         (lambda e: e["data_2d"].__setitem__((4, 16, 0), np.inf), "2D is inf in frame 4, joint 16"),
         (lambda e: e.update(data_2d=e["data_2d"][:5]), "5 frames of 2D for 8 of 3D"),
-        (lambda e: e.update(data_3d=e["data_3d"] / 1000), "wrong unit?"),
+        (lambda e: e.update(data_3d=e["data_3d"] / 1000), "3D poses in millimetres are needed"),
         (lambda e: e.update(data_3d=e["data_3d"][:, :15]), "3D poses of shape (8, 15, 3)"),
         (lambda e: e.clear(), "no poses"),
     ],

@@ -179,7 +179,7 @@ KEYPOINTS, POSITIONS = own_clip(6)
         ({"positions_3d": POSITIONS[:5]}, "positions_3d: 5 frames, keypoints 6"),
         ({"positions_3d": POSITIONS[:, :14]}, r"shape \(6, 14, 3\), \(frames, 16 or 17, 3\)"),
         ({"positions_3d": spoilt(POSITIONS, (3, 16, 2), np.inf)}, "inf at frame 3, joint 16"),
-        ({"positions_3d": POSITIONS * 1000}, "m large at frame 0; metres are needed, not mm"),
+        ({"positions_3d": POSITIONS * 1000}, "3D poses in metres are needed"),
         ({"positions_3d": spoilt(POSITIONS, (5, 3, 2), -0.25)}, "z = -0.25 at frame 5, joint 3"),
     ],
 )

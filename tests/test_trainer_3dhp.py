@@ -137,12 +137,14 @@ def test_mistakes(mistake, words, complaint):
     [
         ({"data_3d": np.zeros((5, 16, 3))}, r"'data_3d' has shape \(5, 16, 3\)"),
         ({"data_2d": np.zeros((4, 17, 2))}, "has 4 frames in 2D, 5 in 3D"),
+        ({"valid": np.full(5, 0.5)}, "holds numbers other than 0 and 1"),
         ({"valid": np.ones(3)}, "'valid' of TS1 test camera 0 is not a number for each of 5"),
         ({"data_3d": np.full((5, 17, 3), np.nan)}, "NaN or infinity in TS1 test camera 0, frame 0"),
     ],
 )
 def test_data_files_in_the_wrong_format(tmp_path, change, complaint):
-    entry = {"data_2d": np.ones((5, 17, 2)), "data_3d": np.ones((5, 17, 3)), "valid": np.ones(5)}
+    body = np.random.default_rng(0).uniform(0, 800, (5, 17, 3))
+    entry = {"data_2d": body[..., :2] + 500, "data_3d": body, "valid": np.ones(5)}
     np.savez(tmp_path / "data_test_3dhp.npz", data={"TS1": {**entry, **change}})
     with pytest.raises(UserError, match=complaint):
         load(tmp_path)

@@ -12,6 +12,7 @@ from common.data.npz import float_tensor, load_dictionary, pose_array
 from common.data.pose_ops import with_zero_root
 from common.data.pose_store import SequenceName, Source, build_store
 from common.data.skeleton import H36M_16
+from common.data.units import wrong_length_unit
 from common.data.windows import WindowRule
 from common.errors import UserError
 
@@ -50,6 +51,8 @@ def _source(path: Path, name: str, entry: Any) -> Source:
     length = int(entry.get("length", len(space)))
     if not 0 < length <= min(len(screen), len(space)):
         raise UserError(f"{path}: {name} says {length} frames and holds {len(space)}")
+    if reason := wrong_length_unit(space):
+        raise UserError(f"{where}: {reason}")
 
     def read(kept: slice) -> tuple[Tensor, Tensor]:
         pose_2d, pose_3d = (float_tensor(poses[:length][kept]) for poses in (screen, space))

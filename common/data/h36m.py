@@ -24,6 +24,7 @@ from common.data.skeleton import (
     JOINT_ABSENT_FROM_16,
     Skeleton,
 )
+from common.data.units import wrong_length_unit, wrong_pixels
 from common.errors import UserError
 from common.log import LOG
 
@@ -151,7 +152,10 @@ class H36MFiles:
         view = self.cameras[name.subject][name.camera]
 
         def read(kept: slice) -> tuple[Tensor, Tensor]:
-            pose_2d = self._checked_2d(name, screen, len(world), num_joints)[kept]
+            pose_2d = self._checked_2d(name, screen, len(world), num_joints)
+            if reason := wrong_pixels(pose_2d.numpy(), view.width, view.height):
+                raise UserError(f"{self.path_2d}: {name}: {reason}")
+            pose_2d = pose_2d[kept]
             if not pixels:
                 pose_2d = normalise_screen(pose_2d, width=view.width, height=view.height)
             return pose_2d, _camera_space(world[kept], view, num_joints)
@@ -209,6 +213,8 @@ class H36MFiles:
             raise UserError(
                 f"{self.path_3d}: {subject} {action} has shape {shape}, (frames, 32, 3) is needed"
             )
+        if reason := wrong_length_unit(world):
+            raise UserError(f"{self.path_3d}: {subject} {action}: {reason}")
         return world
 
     def _checked_2d(self, name: SequenceName, screen: Any, length: int, num_joints: int) -> Tensor:

@@ -11,9 +11,9 @@ from common.data.base import FileClip
 from common.data.layouts import layout_of
 from common.data.npz import load_npz, numeric_shape
 from common.data.registry import DATA_SETS
+from common.data.units import wrong_length_unit, wrong_pixels
 from common.errors import UserError
 
-LARGEST_EXTENT = 20.0  # metres that a person may cover in a plausible sequence
 MUCH_OUTSIDE = 0.05  # share of joints outside the image that is worth a note
 
 
@@ -104,11 +104,13 @@ def _check_numbers(clip: FileClip, name: str, poses: np.ndarray) -> Iterator[str
         frame, joint, _ = bad[0]
         yield f"{clip.name}: {name} is {poses[tuple(bad[0])]} in frame {frame}, joint {joint}"
         return
+    reason = ""
     if name == "3D":
-        body = poses - poses[:, :1]
-        extent = float(np.abs(body).max()) / clip.units_per_metre
-        if not 0.1 < extent < LARGEST_EXTENT:
-            yield f"{clip.name}: a body of {extent:.3g} m: wrong unit?"
+        reason = wrong_length_unit(poses, units_per_metre=clip.units_per_metre)
+    elif clip.box is not None and clip.box[0] == 0:  # pixels of an image
+        reason = wrong_pixels(poses, *clip.box[2:])
+    if reason:
+        yield f"{clip.name}: {reason}"
 
 
 def outside_the_image(clip: FileClip) -> Iterator[str]:

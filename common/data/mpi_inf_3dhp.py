@@ -17,6 +17,7 @@ from common.data.camera import normalise_screen
 from common.data.npz import float_tensor, load_dictionary, pose_array
 from common.data.pose_store import PoseStore, Reduction, SequenceName, Source, build_store
 from common.data.skeleton import H36M_16
+from common.data.units import wrong_length_unit, wrong_pixels
 from common.data.windows import WindowRule
 from common.errors import UserError
 from common.log import LOG
@@ -135,6 +136,12 @@ def _source(path: Path, name: SequenceName, entry: Any, options: DataOptions) ->
     if len(screen) < length:
         raise UserError(f"{where} has {len(screen)} frames in 2D, {length} in 3D")
     width, height = image_size(name.subject)
+    for reason in (
+        wrong_pixels(screen[:length], width, height),
+        wrong_length_unit(space, units_per_metre=MILLIMETRES_PER_METRE),
+    ):
+        if reason:
+            raise UserError(f"{where}: {reason}")
     divisor = LEGACY_DIVISOR if options.legacy_3dhp_scale else 1
 
     def read(kept: slice) -> tuple[Tensor, Tensor]:
