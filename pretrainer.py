@@ -3,7 +3,7 @@
 from Augpart.augment import PoseAugmenter
 from common.cli import configs
 from common.cli.entry import run_script
-from common.cli.lifting_run import freeze_parts, open_folder
+from common.cli.run import freeze_parts, open_folder
 from common.data.pose_store import PoseStore
 from common.data.registry import DATA_SETS, load_stores
 from common.data.windowed_poses import WindowedPoses
@@ -80,9 +80,10 @@ def main() -> None:
         for line in table.lines():
             LOG.info(line)
     folder.write_results()
-    if test is not None and config.run.pictures and run.is_main and not config.masks.hides_frames:
+    if test is not None and config.run.pictures and not config.masks.hides_frames:
         examples = test.examples(placed, DRAWN)
-        draw_completions(folder.path / "completions.png", examples, test.poses.skeleton)
+        if run.is_main:
+            draw_completions(folder.path / "completions.png", examples, test.poses.skeleton)
 
 
 def windowed(stores: dict[str, PoseStore], rule: WindowRule, run: runtime.Runtime) -> WindowedPoses:

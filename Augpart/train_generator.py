@@ -32,7 +32,7 @@ from common.cli.entry import run_script
 from common.cli.flags import GENERATOR_FOLDER
 from common.cli.options import recorded
 from common.cli.parser import Parser
-from common.cli.values import at_least, device_list, name_list, positive
+from common.cli.values import at_least, device_list, name_list, positive, seed
 from common.data import h36m
 from common.data.pose_store import Reduction
 from common.data.skeleton import H36M_16
@@ -165,7 +165,7 @@ def read_config() -> GeneratorConfig:
     add("--save_from", type=int, help="first epoch that is saved (default: half of --nepoch)")
     add("--output", type=Path, default=GENERATOR_FOLDER, help="output folder")
     add("--gpu", type=device_list, default=[0], help="GPU index")
-    add("--manualSeed", type=int, default=1, help="seed of every random number generator")
+    add("--manualSeed", type=seed, default=1, help="seed of every random number generator")
     add("--vis", type=int, default=0, help="1: draw what the generator does")
     add("-r", "--resume", action="store_true", help="resume an interrupted run, bit for bit on CPU")
     args = parser.parse_args()

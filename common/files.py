@@ -85,15 +85,18 @@ def lock_folder(path: Path) -> IO[str] | None:
         import fcntl
     except ImportError:  # not a POSIX system
         return None
-    stream = open(path / LOCK_FILE, "a+", encoding="utf-8")
+    try:
+        stream = open(path / LOCK_FILE, "a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror}") from None
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         stream.seek(0)
         holder = stream.read(20).strip() or "unknown"
         raise UserError(
-            f"{path} is in use by another run (process {holder}): wait for it, or give another "
-            "--name"
+            f"{path} is in use by another run (process {holder}): wait for it, or start "
+            "from another folder"
         ) from None
     except OSError:  # some network file systems
         return None

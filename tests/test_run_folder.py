@@ -23,6 +23,10 @@ NAMES = ["opt.txt", "results.json", "t_no_refine_3_123_2D.pth", "ckpt_generater5
 FOREIGN = ["earlier_best", "notes.txt", "x.pth", "data.npz", ".hidden"]
 
 
+def state(**position):
+    return {"format": 1, "options": {}, "position": position}
+
+
 def open_folder(path, **changes):
     return RunFolder(CPU, path, INFO, **{"train": True, "resume": False, **changes})
 
@@ -32,7 +36,7 @@ def finished(tmp_path):
     """A folder with the files of a finished run, and others."""
     for name in (*NAMES, *FOREIGN):
         (tmp_path / name).write_text(name)
-    save_torch(tmp_path / RESUME_FILE, {"position": {"finished": True, "epoch": 2}})
+    save_torch(tmp_path / RESUME_FILE, state(finished=True, epoch=2))
     return tmp_path
 
 
@@ -54,7 +58,7 @@ def test_a_move_that_was_cut_short_is_completed(finished):
 
 
 def test_an_unfinished_run_is_not_overwritten(tmp_path):
-    save_torch(tmp_path / RESUME_FILE, {"position": {"finished": False, "epoch": 4}})
+    save_torch(tmp_path / RESUME_FILE, state(finished=False, epoch=4))
     with pytest.raises(UserError, match=r"unfinished run \(epoch 4\)"):
         open_folder(tmp_path)
 
@@ -68,6 +72,22 @@ def test_results_of_earlier_evaluations_are_kept(tmp_path):
         folder._lock.close()
     kept = {p.name: json.loads(p.read_text())["seed"] for p in tmp_path.glob("results*.json")}
     assert kept == {"results_1.json": 0, "results_2.json": 1, "results.json": 2}
+
+
+@pytest.mark.parametrize("content", [{}, {"position": 3}, {"format": 2}, {"a": torch.zeros(1)}])
+def test_a_file_that_is_no_state_is_named(tmp_path, content):
+    save_torch(tmp_path / RESUME_FILE, content)
+    with pytest.raises(UserError, match=r"resume.pth: not a file to resume from"):
+        open_folder(tmp_path)
+
+
+def test_a_refused_resume_leaves_the_options_of_the_run(tmp_path):
+    save_torch(tmp_path / RESUME_FILE, state(finished=False, epoch=4))
+    (tmp_path / "opt.txt").write_text("lr: 0.5")
+    folder = open_folder(tmp_path, resume=True)
+    assert (tmp_path / "opt.txt").read_text() == "lr: 0.5"
+    folder.write_options()
+    assert (tmp_path / "opt.txt").read_text() == "lr: 0.1\n"
 
 
 def test_nothing_to_resume_makes_no_folder(tmp_path):
@@ -98,8 +118,7 @@ def test_a_second_run_names_the_process_that_holds_the_folder(tmp_path):
 def test_two_trainings_at_once(tmp_path):
     words = ["--train", "1", "--name", "t", "--nepoch", "100000", *TINY]
     first = Run("trainer.py", tmp_path, *words)
-    state = tmp_path / "checkpoint/finetune_t_f9_t0.80" / RESUME_FILE
-    first.wait_for(state.exists)
+    first.wait_for((tmp_path / "checkpoint/finetune_t_f9_t0.80" / RESUME_FILE).exists)
     second = subprocess.run(
         [sys.executable, str(ROOT / "trainer.py"), *words],
         cwd=tmp_path,

@@ -189,7 +189,7 @@ def _run(script: str, args: argparse.Namespace, weights: FirstWeights) -> RunCon
         pictures=bool(args.vis),
         runtime=RuntimeOptions(args.gpu, args.manualSeed, args.precision),
         compiled=args.compile,
-        data=_data(args),
+        data=_data(script, args),
         windows=windows,
         training_windows=replace(
             windows,
@@ -226,7 +226,7 @@ def _run(script: str, args: argparse.Namespace, weights: FirstWeights) -> RunCon
     )
 
 
-def _data(args: argparse.Namespace) -> DataOptions:
+def _data(script: str, args: argparse.Namespace) -> DataOptions:
     subjects = [
         None if chosen is None else tuple(chosen)
         for chosen in (args.subjects_train, args.subjects_test)
@@ -242,7 +242,7 @@ def _data(args: argparse.Namespace) -> DataOptions:
         keypoints=args.keypoints,
         actions=None if args.actions == "*" else tuple(name_list(args.actions)),
         pixels=bool(args.crop_uv),
-        unknown_3d=not (args.train or args.refine or args.MAE),
+        unknown_3d=script != "pretrainer.py" and not (args.train or args.refine),
         legacy_3dhp_scale=bool(args.legacy_3dhp_scale),
     )
 

@@ -16,6 +16,7 @@ from common.cli.values import (
     name_list,
     positive,
     positive_list,
+    seed,
     share,
     share_below_one,
 )
@@ -181,7 +182,7 @@ def _add_training_flags(group: argparse._ArgumentGroup) -> None:
         "--large_decay_epoch", type=at_least(1), default=60, help="period of --lr_decay_large"
     )
     group.add_argument(
-        "--manualSeed", type=int, default=1, help="seed of every random number generator"
+        "--manualSeed", type=seed, default=1, help="seed of every random number generator"
     )
     group.add_argument(
         "--frozen", type=int, default=0, help="1: freeze the parts named by --frozen_parts"

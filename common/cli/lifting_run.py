@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from common.cli.configs import LiftingConfig, RunConfig
+from common.cli.configs import LiftingConfig
+from common.cli.run import freeze_parts, open_folder
 from common.data.base import Stores
 from common.data.registry import load_stores
 from common.errors import FailedRun, UserError
@@ -26,7 +27,7 @@ from common.training.checkpoint import load_whole
 from common.training.loop import Training
 from common.training.run_folder import RunFolder
 from common.training.steps import GradientSteps
-from model.build import build_lifter, freeze, shrink_embeddings
+from model.build import build_lifter, shrink_embeddings
 from model.lifter import PoseRefiner
 
 
@@ -66,11 +67,6 @@ def run_lifting(config: LiftingConfig) -> None:
         folder.write_results()
 
 
-def open_folder(config: RunConfig, run: runtime.Runtime) -> RunFolder:
-    """The folder of a run, with its log open."""
-    return RunFolder(run, config.folder, config.info, train=config.train, resume=config.resume)
-
-
 def build_models(config: LiftingConfig) -> LiftingModels:
     """The lifter and, if refining, the refiner."""
     lifter = build_lifter(
@@ -85,22 +81,6 @@ def build_models(config: LiftingConfig) -> LiftingModels:
     if refiner is not None and config.refiner_weights is not None:
         load_whole(refiner, config.refiner_weights)
     return LiftingModels(lifter, refiner, freeze_parts(config.run, lifter))
-
-
-def freeze_parts(config: RunConfig, module: nn.Module) -> Sequence[nn.Module]:
-    """Freeze the parts that the command line names.
-
-    Raises:
-        UserError: there is no such part, or nothing would be left to train.
-    """
-    if not config.frozen_parts:
-        return []
-    try:
-        frozen = freeze(module, config.frozen_parts)
-    except ValueError as error:
-        raise UserError(f"--frozen_parts: {error}") from None
-    LOG.info("frozen: %s", ", ".join(config.frozen_parts))
-    return frozen
 
 
 def log_frame_step(config: LiftingConfig) -> None:

@@ -89,13 +89,16 @@ def _adopt(
 
 def _poseaug(script: str, args: argparse.Namespace, *, given: bool) -> int:
     """Masked pre-training on 16-joint Human3.6M alone turns PoseAug on by itself."""
-    if given or script != "pretrainer.py" or not (args.train and _can_augment(args)):
-        return args.poseaug
-    return 1
+    by_itself = args.train and args.MAE and script == "pretrainer.py" and _can_augment(args)
+    return 1 if by_itself and not given else args.poseaug
 
 
 def _can_augment(args: argparse.Namespace) -> bool:
-    return args.dataset == "h36m" and args.n_joints == 16 and masked_task(args) == "pretrain"
+    return (
+        name_list(args.dataset) == ["h36m"]
+        and args.n_joints == 16
+        and masked_task(args) == "pretrain"
+    )
 
 
 def _run_folder(script: str, args: argparse.Namespace) -> Path:

@@ -24,6 +24,14 @@ def at_least(low: int) -> Callable[[str], int]:
     return integer
 
 
+def seed(text: str) -> int:
+    """A seed, 0 to 2 ** 63 - 1."""
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 2 ** 63 - 1")
+    return value
+
+
 def _number(text: str, allowed: Callable[[float], bool], what: str) -> float:
     value = float(text)
     if not allowed(value):

@@ -80,6 +80,11 @@ def _ranges(arrays: list[np.ndarray]) -> str:
     return ", ".join(f"{a:.4g} to {b:.4g}" for a, b in zip(low, high, strict=True))
 
 
+def known_joints() -> set[int]:
+    """Numbers of joints that files have: those of MPI-INF-3DHP (17) and of every data set."""
+    return {17} | {number for data_set in DATA_SETS.values() for number in data_set.skeletons}
+
+
 def check(clip: FileClip) -> Iterator[str]:
     """What is wrong with a sequence, one sentence each; frames and joints count from 0."""
     if not clip.poses:
@@ -87,7 +92,12 @@ def check(clip: FileClip) -> Iterator[str]:
     lengths = {}
     for name, poses in clip.poses.items():
         shape, coordinates = numeric_shape(poses), int(name[0])
-        if len(shape) != 3 or not shape[0] or shape[1] not in (16, 17) or shape[2] != coordinates:
+        if (
+            len(shape) != 3
+            or not shape[0]
+            or shape[1] not in known_joints()
+            or shape[2] != coordinates
+        ):
             yield f"{clip.name}: {name} poses of shape {shape}"
             continue
         lengths[name] = shape[0]

@@ -30,8 +30,10 @@ def compute_for_all(
     Returns:
         `out`, complete in every process.
     """
+    modules = list(modules)
     for module in modules:
         module.eval()
+    runtime.sync_buffers(modules)
     places = torch.arange(len(samples)).tensor_split(runtime.world_size)[runtime.rank]
     with torch.inference_mode():
         for part in places.split(per_pass) if len(places) else ():

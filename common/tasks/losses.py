@@ -26,7 +26,7 @@ def mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def weighted_sum(losses: Losses, weights: Weights) -> Tensor:
-    """The loss () that is descended: the sum of all terms, each times its weight."""
+    """The total loss (): the sum of all terms, each times its weight."""
     return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
 

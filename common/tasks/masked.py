@@ -241,12 +241,12 @@ class MaskedTask:
         self.modules: Mapping[str, nn.Module] = model.modules
         self.poses, self.masks, self.test, self.rng = poses, masks, test, rng
         self.frames = poses.frames
-        self.windows_a_part = _shares(len(poses), weights)
+        self.windows_per_part = _shares(len(poses), weights)
         self.augment = augment
         self.augmented_step = False
         self.step_masks: StepMasks | None = None
         self.copies = 2 if masks.hides_frames else 1
-        self.num_samples = self.copies * (sum(self.windows_a_part) or len(poses))
+        self.num_samples = self.copies * (sum(self.windows_per_part) or len(poses))
         added = AUGMENTED_WEIGHTS if augment is not None else {}
         self.loss_names = tuple({**MASKED_WEIGHTS[masks.task], **added})
 
@@ -262,11 +262,11 @@ class MaskedTask:
 
         A store with fewer windows than its share is gone through several times.
         """
-        if not self.windows_a_part:
+        if not self.windows_per_part:
             return torch.randperm(self.num_samples, generator=rng)
         drawn = []
         for copy in range(self.copies):
-            for part, count in enumerate(self.windows_a_part):
+            for part, count in enumerate(self.windows_per_part):
                 mine = self.poses.samples_of(part)
                 rounds = [
                     torch.randperm(len(mine), generator=rng)

@@ -226,7 +226,7 @@ def describe_size(state: Mapping[str, Tensor]) -> dict[str, int]:
         ("channel", "shared_layers_spatial.fc_2.bias", lambda t: len(t)),
         ("d_hid", f"{blocks}0.feed_forward.w_1.bias", lambda t: len(t)),
     ):
-        if name in state and state[name].dim():
+        if name in state and state[name].dim() >= (1 if name.endswith("bias") else 2):
             sizes[flag] = size(state[name])
     return sizes
 

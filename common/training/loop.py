@@ -18,14 +18,13 @@ from tqdm import tqdm
 from common.errors import UserError
 from common.log import LOG
 from common.training import checkpoint
-from common.training.run_folder import RunFolder
+from common.training.run_folder import RESUME_FORMAT, RunFolder, read_state
 from common.training.runtime import Runtime
 from common.training.signals import Interrupted, StopSignals
 from common.training.steps import Schedule, Steps, Task, TestErrors
 
-RESUME_FORMAT = 1
 # Steps between reads of losses and signals on a GPU, where reading waits for the device.
-STEPS_BETWEEN_LOOKS = 50
+STEPS_BETWEEN_CHECKS = 50
 
 
 @dataclass
@@ -102,9 +101,7 @@ class Training:
         Raises:
             UserError: there is none, or it was started with other options.
         """
-        content = checkpoint.load_torch(self.folder.resume_path)
-        if not isinstance(content, dict) or content.get("format") != RESUME_FORMAT:
-            raise UserError(f"{self.folder.resume_path}: not a file to resume from")
+        content = read_state(self.folder.resume_path)
         differing = self.folder.info.differing(content["options"])
         if differing:
             raise UserError(f"the interrupted run had other options: {'; '.join(differing)}")
@@ -115,6 +112,7 @@ class Training:
         self.runtime.set_random_states(content["random_states"])
         self.position = Position(**content["position"])
         self.position.finished = False
+        self.folder.write_options()
         LOG.info("resuming in epoch %d after step %d", self.position.epoch, self.position.step)
 
     def run(self, *, resume: bool) -> list[dict[str, float]]:
@@ -160,7 +158,7 @@ class Training:
             part.eval()
         self.steps.set_learning_rate(self.schedule.learning_rate_of(position.epoch))
         batches = self._batches()
-        look_every = 1 if self.runtime.device.type == "cpu" else STEPS_BETWEEN_LOOKS
+        check_every = 1 if self.runtime.device.type == "cpu" else STEPS_BETWEEN_CHECKS
         unseen: list[tuple[int, Tensor, Tensor]] = []
         started = time.monotonic() - position.seconds
         seen = sum(map(len, batches[: position.step]))
@@ -177,9 +175,9 @@ class Training:
                 unseen.append((step, batch, self.steps.step(batch)))
                 bar.update(len(batch))
                 seen += len(batch)
-                if (step + 1) % look_every and step + 1 < len(batches):
+                if (step + 1) % check_every and step + 1 < len(batches):
                     continue
-                self._look_at_losses(unseen)
+                self._check_losses(unseen)
                 unseen.clear()
                 position.step = step + 1
                 position.seconds = time.monotonic() - started
@@ -197,7 +195,7 @@ class Training:
             batches[-1] = torch.cat([batches[-1], rest])
         return batches
 
-    def _look_at_losses(self, unseen: list[tuple[int, Tensor, Tensor]]) -> None:
+    def _check_losses(self, unseen: list[tuple[int, Tensor, Tensor]]) -> None:
         """Add up the losses of the last steps; stop the run at one that is not finite."""
         sums = self.runtime.sum_over_processes(torch.stack([sums for *_, sums in unseen]))
         for (step, batch, _), rows in zip(unseen, sums.tolist(), strict=True):
@@ -234,6 +232,10 @@ class Training:
         command = self.folder.info.command
         if not {"-r", "--resume"} & set(command.split()):
             command += " -r"
+        if self.runtime.world_size > 1:
+            command = command.replace(
+                "python ", f"torchrun --nproc_per_node={self.runtime.world_size} ", 1
+            )
         return (
             f"stopped in epoch {self.position.epoch} after step {self.position.step}; the state is "
             f"in {self.folder.resume_path}. To resume: {command}"

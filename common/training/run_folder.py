@@ -19,6 +19,7 @@ from common.training.checkpoint import load_torch
 from common.training.runtime import Runtime
 
 RESUME_FILE, RESULTS_FILE = "resume.pth", "results.json"
+RESUME_FORMAT = 1
 # What runs write into their folder.
 WRITTEN = (
     "opt.txt",
@@ -94,13 +95,20 @@ class RunFolder:
                 raise UserError(f"cannot make the folder {path}: {error.strerror}") from None
             self._lock = lock_folder(path)  # held until the process ends
             if train and not resume:
-                _make_way(path)
+                _archive_earlier_run(path)
             _log_to(path / "train.log")
-            text = "".join(f"{name}: {value}\n" for name, value in info.options.items())
-            write_atomically(path / "opt.txt", text.encode())
+            if not (train and resume):  # else when the options were compared
+                self.write_options()
         runtime.wait_for_all()
         LOG.info("command: %s", info.command)
         LOG.info("run folder %s, device %s", path, runtime.describe())
+
+    def write_options(self) -> None:
+        """Write `opt.txt`."""
+        if self.runtime.is_main:
+            options = self.info.options.items()
+            text = "".join(f"{name}: {value}\n" for name, value in options)
+            write_atomically(self.path / "opt.txt", text.encode())
 
     @property
     def resume_path(self) -> Path:
@@ -141,13 +149,30 @@ def _numbered(path: Path, number: int) -> Path:
     return path.with_stem(f"{path.stem}_{number}")
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """What a resume file holds.
+
+    Raises:
+        UserError: it cannot be read or is no resume file.
+    """
+    content = load_torch(path)
+    if not (
+        isinstance(content, dict)
+        and content.get("format") == RESUME_FORMAT
+        and isinstance(content.get("position"), dict)
+        and isinstance(content.get("options"), dict)
+    ):
+        raise UserError(f"{path}: not a file to resume from")
+    return content
+
+
 def _check_resumable(path: Path) -> None:
     """Require an interrupted run in a folder."""
     if not (path / RESUME_FILE).exists():
         raise UserError(f"--resume: no interrupted run in {path} (no {RESUME_FILE} there)")
 
 
-def _make_way(path: Path) -> None:
+def _archive_earlier_run(path: Path) -> None:
     """Move the files of an earlier, finished run aside; nothing that this program did not write.
 
     The state goes last: killed in between, the next run completes the move.
@@ -158,7 +183,7 @@ def _make_way(path: Path) -> None:
     state = path / RESUME_FILE
     if not state.exists():
         return
-    position = load_torch(state)["position"]
+    position = read_state(state)["position"]
     if not position["finished"]:
         raise UserError(
             f"{path} holds an unfinished run (epoch {position['epoch']}): add -r to resume it, "

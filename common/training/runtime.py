@@ -110,11 +110,22 @@ class Runtime:
         if self.world_size > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             return nn.parallel.DistributedDataParallel(
-                module, device_ids=ids, find_unused_parameters=partial
+                module,
+                device_ids=ids,
+                find_unused_parameters=partial,
+                # Passes of a test differ in number between processes: see `sync_buffers`.
+                broadcast_buffers=False,
             )
         if len(self.device_ids) > 1:
             return _Replicas(module, device_ids=list(self.device_ids))
         return module
+
+    def sync_buffers(self, modules: Iterable[nn.Module]) -> None:
+        """Give every process the buffers of the main one: batch norm's running statistics."""
+        if self.world_size > 1:
+            for module in modules:
+                for buffer in module.buffers():
+                    distributed.broadcast(buffer, 0)
 
     def sum_over_processes(self, tensor: Tensor) -> Tensor:
         """Add up a tensor over all processes, in place."""
@@ -223,6 +234,12 @@ def start(options: RuntimeOptions) -> Runtime:
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if world_size > 1:
+        on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
+        if 0 < available < on_this_machine:
+            raise UserError(
+                f"{on_this_machine} processes on a machine with {available} GPUs: start at most "
+                f"{available} (--nproc_per_node)"
+            )
         local = int(os.environ.get("LOCAL_RANK", rank))
         device = torch.device("cuda", local) if local < available else torch.device("cpu")
         device_ids: tuple[int, ...] = (local,) if device.type == "cuda" else ()
@@ -256,7 +273,9 @@ def _log_devices(gpus: Sequence[int], used: Sequence[int], available: int) -> No
             ", ".join(map(str, used)),
         )
     elif not used:
-        LOG.info("--gpu: %s; using the CPU", "none found" if not available else "none chosen")
+        chosen = f"no device {', '.join(map(str, absent))} ({available} found)"
+        reason = "none found" if not available else chosen if absent else "none chosen"
+        LOG.info("--gpu: %s; using the CPU", reason)
 
 
 def _keep_freed_memory() -> None:

@@ -132,7 +132,7 @@ class Schedule:
 
     def rng(self, epoch: int) -> torch.Generator:
         """The random generator that decides the order of the samples in an epoch."""
-        return torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        return torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
 
 
 class GradientSteps:
