@@ -49,10 +49,11 @@ from common.data.windowed_poses import WindowedPoses  # noqa: E402
 from common.data.windows import WindowIndex, WindowRule  # noqa: E402
 from common.evaluation.lifting import LiftingTest, score  # noqa: E402
 from common.tasks.lifting import Lifting  # noqa: E402
-from common.tasks.losses import mpjpe, weighted_sum  # noqa: E402
+from common.tasks.losses import mpjpe  # noqa: E402
 from common.tasks.masked import MaskedModel, MaskedTask, RandomSources  # noqa: E402
 from common.tasks.masking import Masking  # noqa: E402
 from common.training import runtime  # noqa: E402
+from common.training.steps import weighted_sum  # noqa: E402
 from model.build import ModelSize, build_lifter, build_masked_model  # noqa: E402
 
 GATHER_BATCH = 256

@@ -10,7 +10,7 @@ from common.data.pose_ops import with_zero_root
 from common.data.skeleton import H36M_16, H36M_17
 from common.data.windowed_poses import WindowedPoses
 from common.data.windows import WindowIndex, WindowRule
-from common.tasks.losses import MASKED_WEIGHTS, weighted_sum
+from common.tasks.losses import MASKED_WEIGHTS
 from common.tasks.masked import (
     MaskedModel,
     MaskedTask,
@@ -21,7 +21,7 @@ from common.tasks.masked import (
 )
 from common.tasks.masking import Masking
 from common.training.runtime import Runtime
-from common.training.steps import GradientSteps, Schedule
+from common.training.steps import GradientSteps, Schedule, weighted_sum
 from model.masked_pose import MaskedPoseModel
 
 PRETRAIN = Masking("pretrain", 5, 0.6, (0,), (0,))

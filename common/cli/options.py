@@ -110,6 +110,7 @@ def _run_folder(script: str, args: argparse.Namespace) -> Path:
 
 
 def resumes(args: argparse.Namespace) -> bool:
+    """Whether an interrupted training is resumed; evaluations ignore -r."""
     return bool(args.train and args.resume)
 
 

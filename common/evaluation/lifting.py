@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class LiftingScores:
     known: Tensor
     metrics: dict[str, Tensor]
 
-    @property
+    @cached_property
     def invalid(self) -> Tensor:
         """(M,) bool, whether the prediction is not finite."""
         return ~self.predicted.isfinite().all(-1).all(-1)
@@ -257,12 +258,7 @@ def lifting_table(scores: LiftingScores, store: PoseStore, rule: TableRule) -> L
     frame_average = _row("Average over frames", scores, torch.arange(len(scores.frames)))
     # A row that has frames but not a metric makes the average a dash; it is not left out of it.
     averaged = [row for row in rows if row.values["frames"]]
-    means = {
-        name: sum(row.values[name] for row in averaged) / max(len(averaged), 1)
-        if averaged
-        else math.nan
-        for name in rule.metrics
-    }
+    means = {name: _mean([row.values[name] for row in averaged]) for name in rule.metrics}
     unknown: dict[str, int | str] = {}
     for name, number in numbers.items():
         of_row = row_of_frame == number
@@ -287,6 +283,10 @@ def _row(name: str, scores: LiftingScores, frames: Tensor) -> Row:
         for metric, values in scores.metrics.items()
     }
     return Row(name, {**means, "frames": len(known)})
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
 
 
 def save_predictions(path: Path, scores: LiftingScores, store: PoseStore) -> None:

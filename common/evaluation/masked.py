@@ -1,5 +1,6 @@
 """Tests of a masked model: errors of what it recovers, over everything and over what was hidden."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -189,7 +190,9 @@ class MaskedTest:
 
     def test_errors(self, model: MaskedModel) -> TestErrors:
         """The errors to log after an epoch; the monitored metric weights them as the loss does."""
-        errors = {name: value for name, value in self.errors(model).items() if value == value}
+        errors = {
+            name: value for name, value in self.errors(model).items() if not math.isnan(value)
+        }
         weights = MASKED_WEIGHTS[self.masks.task]
         monitored = sum(weights[name] * errors[name] for name in ERRORS if name in weights)
         return TestErrors(float(monitored), errors)
@@ -230,13 +233,10 @@ class MaskedTable:
     def lines(self) -> list[str]:
         """The table, and the last line that scripts parse: 0 for what is not computed."""
         table = Table("Hidden", COLUMNS, self.rows, width=9)
-        last = {name: _or_zero(value) for name, value in self.rows[-1].values.items()}
+        values = self.rows[-1].values
+        last = {name: 0.0 if math.isnan(v) else v for name, v in values.items()}
         return [*table.lines(), LAST_LINE.format(**last)]
 
     def results(self) -> dict[str, Mapping[str, float]]:
         """The same numbers for results.json."""
         return {row.name: row.values for row in self.rows}
-
-
-def _or_zero(value: float) -> float:
-    return value if value == value else 0.0

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from common.data.pose_ops import joint_errors
@@ -23,11 +22,6 @@ def mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
         () in the unit of the poses.
     """
     return joint_errors(predicted, target).mean()
-
-
-def weighted_sum(losses: Losses, weights: Weights) -> Tensor:
-    """The total loss (): the sum of all terms, each times its weight."""
-    return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ class GradientSteps:
             self._share_momentum([len(p) for p in parts], number)
             passes = self.task.losses(part)
             while (losses := self._next(passes)) is not None:
-                loss = self._weighted_sum(losses)
+                loss = self._total(losses)
                 # Processes average their gradients: shares of the batch mean are scaled to add up.
                 (loss * share * world).backward()
                 sums[0, 0] += loss.detach() * share
@@ -197,7 +197,7 @@ class GradientSteps:
         with self.runtime.autocast():
             return next(passes, None)
 
-    def _weighted_sum(self, losses: dict[str, Tensor]) -> Tensor:
+    def _total(self, losses: dict[str, Tensor]) -> Tensor:
         """The loss () of a pass.
 
         Without anything to learn from it is 0, and every parameter has a gradient all the same:
@@ -205,8 +205,7 @@ class GradientSteps:
         """
         if not losses:
             return torch.stack([p.sum() for p in self.parameters]).sum() * 0.0
-        weights = self.task.loss_weights
-        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        return weighted_sum(losses, self.task.loss_weights)
 
     def _share_momentum(self, sizes: list[int], number: int) -> None:
         """Let the parts of a step move the running statistics of batch norm as one batch would.
@@ -238,6 +237,11 @@ class GradientSteps:
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
         self.optimizer.load_state_dict(state)
+
+
+def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """The total loss (): the sum of all terms, each times its weight."""
+    return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
