@@ -13,6 +13,15 @@ MAY_IMPORT = {
     "common.training": set(),
     "common.tasks": {"common.data", "common.training", "model"},
     "common.evaluation": {"common.data", "common.tasks", "common.training", "model"},
+    "common.keypoints": {"common.data"},
+    "common.inference": {
+        "common.data",
+        "common.keypoints",
+        "common.tasks",
+        "common.training",
+        "model",
+    },
+    "common.motion_files": {"common.data", "common.inference", "common.keypoints"},
     "common.cli": {
         "common.data",
         "common.evaluation",

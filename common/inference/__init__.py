@@ -1,0 +1,1 @@
+"""Lifting what is not a data set: keypoints of any recording to 3D motion."""
