@@ -1,7 +1,6 @@
 """Show what a data file holds, check it, and draw one of its frames."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import numpy as np
 from common.cli.entry import run_script
 from common.cli.parser import Parser
 from common.data.base import FileClip
-from common.data.camera import CameraView, load_cameras
 from common.data.inspect import check, clip_length, outside_the_image, read_clips, summary_lines
 from common.data.npz import float_tensor
 from common.data.skeleton import SKELETONS
@@ -44,7 +42,7 @@ def main() -> None:
     LOG.info("checks passed: shapes, finite numbers, lengths, units")
     picture = args.picture or Path(f"{args.file.stem}.png")
     clip = _chosen(clips, args.sequence)
-    frame = draw(picture, clip, args.frame, load_cameras(args.file.parent))
+    frame = draw(picture, clip, args.frame)
     LOG.info("%s: frame %d of %s", picture, frame, clip.name)
 
 
@@ -56,16 +54,13 @@ def _chosen(clips: list[FileClip], prefix: str) -> FileClip:
     raise UserError(f"--sequence {prefix!r}: no such sequence; there are {shown} ...")
 
 
-def draw(
-    path: Path, clip: FileClip, frame: int | None, cameras: Mapping[str, list[CameraView]]
-) -> int:
+def draw(path: Path, clip: FileClip, frame: int | None) -> int:
     """Draw one frame in 2D and, from two sides, in 3D.
 
     Args:
         path: PNG file.
         clip: a sound sequence.
         frame: which frame; None for the middle.
-        cameras: of the subjects; poses in the world are drawn as the first of them sees them.
 
     Returns:
         The frame.
@@ -81,10 +76,9 @@ def draw(
     if pose_3d is not None and np.isnan(pose_3d).all():  # no 3D known
         pose_3d = None
     z_up = clip.z_up
-    if z_up and pose_3d is not None and clip.subject in cameras:
-        view = cameras[clip.subject][0]
-        points = view.from_world(float_tensor(pose_3d))
-        pose_2d, pose_3d, z_up = view.to_screen(points).numpy(), points.numpy(), False
+    if clip.view is not None and pose_3d is not None:
+        points = clip.view.from_world(float_tensor(pose_3d))
+        pose_2d, pose_3d, z_up = clip.view.to_screen(points).numpy(), points.numpy(), False
     figure, axes = new_figure(1, 3, (10, 3.8))
     views = [("2D", pose_2d, (0, 1), (1, 1)), ("3D, front", pose_3d, (0, 1), (1, 1))]
     views.append(("3D, side", pose_3d, (2, 1), (1, 1)))

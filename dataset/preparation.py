@@ -1,5 +1,6 @@
 """What the preparation scripts of `dataset/` share: options, optional libraries, reports."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,6 +114,12 @@ def check_millimetres(poses: np.ndarray, where: str) -> None:
     size = np.ptp(poses, axis=1).max()
     if size < SMALLEST_BODY_MM:
         raise UserError(f"{where}: the body is {size:.3g} mm large; positions in mm are needed")
+
+
+def random_source(seed: int, name: str) -> np.random.Generator:
+    """A generator that depends on the seed and a sequence's name only, not on the order."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest))
 
 
 def keypoint_metadata(num_joints: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ before a randomly chosen Human3.6M camera and projects. Needs smplx.
 # ruff: noqa: E402  (common/ is found on the path that is added first)
 
 import glob
-import hashlib
 import math
 import os
 import sys
@@ -33,7 +32,7 @@ from common.log import LOG
 from common.optional import optional
 from dataset import preparation
 from dataset.amass_bodies import MODEL_JOINTS_TO_16, Bodies, Motion, Unusable, resample
-from dataset.preparation import output_paths
+from dataset.preparation import output_paths, random_source
 
 SCRIPT = "prepare_amass.py"
 NEAREST_METRES = 1.0  # from the camera's plane to a joint
@@ -46,7 +45,7 @@ def main() -> None:
     files = find_files(args.input)
     bodies = Bodies.read(lbs, args.body_model, args.regressor)
     (path,) = output_paths(args.output, [FILE], force=args.force)
-    rigs = [load_cameras(args.output)[subject] for subject in TRAIN_SUBJECTS]
+    rigs = [load_cameras(args.output).by_subject[subject] for subject in TRAIN_SUBJECTS]
     tally = Tally()
     with dictionary_file(path, "poses") as add:
         for file in preparation.progress(files, " files"):
@@ -135,12 +134,6 @@ class Shot:
             "pose2d": self.pose_2d.float().numpy(),
             "pose3d": self.pose_3d.float().numpy(),
         }
-
-
-def random_source(seed: int, name: str) -> np.random.Generator:
-    """A generator that depends on the seed and a sequence's name only, not on the order."""
-    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest))
 
 
 def film(joints: Tensor, rigs: Sequence[Sequence[CameraView]], random: np.random.Generator) -> Shot:

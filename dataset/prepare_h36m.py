@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from types import ModuleType
@@ -43,7 +44,7 @@ def main() -> None:
     path_3d, path_2d = output_paths(
         args.output, ("data_3d_h36m.npz", "data_2d_h36m_gt.npz"), force=args.force
     )
-    cameras = load_cameras(args.output)
+    cameras = load_cameras(args.output).by_subject
     counts = {"subjects": len({s for s, _, _ in sequences}), "sequences": len(sequences)}
     counts["frames"] = write(cdflib, sequences, cameras, path_3d, path_2d)
     preparation.log_written(path_3d, **counts)
@@ -120,7 +121,7 @@ def log_missing(found: dict[str, int]) -> None:
 def write(
     cdflib: ModuleType,
     sequences: list[tuple[str, str, Path]],
-    cameras: dict[str, list[CameraView]],
+    cameras: Mapping[str, list[CameraView]],
     path_3d: Path,
     path_2d: Path,
 ) -> int:

@@ -1,5 +1,7 @@
 """Cameras, mirroring and metrics: golden numbers and properties."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -114,6 +116,22 @@ def test_screen_coordinates(golden):
     )
     back = camera.denormalise_screen(screen, width=1000, height=1002)
     torch.testing.assert_close(back, pixel, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("how", camera.NORMALISATIONS)
+def test_normalised_pixels_are_projections_by_the_camera_in_the_same_units(how):
+    for view in camera.load_cameras(SAMPLE).by_subject["S9"]:  # lenses with distortion
+        points = torch.rand(50, 17, 3, dtype=torch.float64) * 2 - 1 + torch.tensor([0.0, 0, 4])
+        screen = view.to_screen(points)
+        pixels = camera.denormalise_screen(screen, width=view.width, height=view.height)
+        projected = camera.project(points[None], view.intrinsics_for(how).double()[None])[0]
+        torch.testing.assert_close(view.normalise(pixels, how), projected, atol=1e-6, rtol=0)
+
+
+def test_the_longer_side_spans_the_range():
+    view = replace(camera.load_cameras(SAMPLE).by_subject["S9"][0], width=600, height=800)
+    corners = view.normalise(torch.tensor([[0.0, 0], [600, 800]]), "longer")
+    torch.testing.assert_close(corners, torch.tensor([[-0.75, -1], [0.75, 1]]))
 
 
 def test_projection():

@@ -63,7 +63,7 @@ def test_both_spellings_of_the_frame_rate(tmp_path):
 
 
 def test_where_the_cameras_look_at():
-    for rig in load_cameras(ROOT).values():
+    for rig in load_cameras(ROOT).by_subject.values():
         target = looked_at(rig)
         for view in rig:
             in_camera = camera.world_to_camera(
@@ -96,7 +96,7 @@ def test_random_sources_differ_by_seed_and_by_name_only():
 def test_a_sequence_is_placed_upright_before_the_camera():
     rng = np.random.default_rng(0)
     joints = torch.from_numpy(rng.normal(0, 0.4, (30, 16, 3)) + [5, 9, 1])
-    rig = load_cameras(ROOT)["S1"]
+    rig = load_cameras(ROOT).by_subject["S1"]
     target = looked_at(rig)
     for view, heading in zip(rig, (0.0, 1.0, 2.5, 6.0), strict=True):
         placed = place(joints, target, view, heading)
@@ -112,8 +112,8 @@ def test_a_sequence_is_placed_upright_before_the_camera():
 def test_a_sequence_too_near_to_the_camera_is_moved_away_along_its_axis():
     joints = torch.zeros(2, 16, 3, dtype=torch.float64)
     joints[0, :, 0], joints[1, :, 0] = -30, 30
-    view = load_cameras(ROOT)["S1"][0]
-    target = looked_at(load_cameras(ROOT)["S1"])
+    view = load_cameras(ROOT).by_subject["S1"][0]
+    target = looked_at(load_cameras(ROOT).by_subject["S1"])
     headings = torch.linspace(0, 6, 7).tolist()
     nearest = [float(place(joints, target, view, h)[..., 2].min()) for h in headings]
     assert min(nearest) == pytest.approx(1) and max(nearest) >= 1
@@ -122,7 +122,7 @@ def test_a_sequence_too_near_to_the_camera_is_moved_away_along_its_axis():
 
 
 def test_what_the_camera_sees():
-    rig = load_cameras(ROOT)["S1"]
+    rig = load_cameras(ROOT).by_subject["S1"]
     joints = torch.from_numpy(np.random.default_rng(0).normal(0, 0.4, (9, 16, 3)))
     for seed in range(6):
         shot = film(joints, [rig], np.random.default_rng(seed))

@@ -242,6 +242,7 @@ def _data(script: str, args: argparse.Namespace) -> DataOptions:
         keypoints=args.keypoints,
         actions=None if args.actions == "*" else tuple(name_list(args.actions)),
         pixels=bool(args.crop_uv),
+        normalisation=args.normalise,
         unknown_3d=script != "pretrainer.py" and not (args.train or args.refine),
         legacy_3dhp_scale=bool(args.legacy_3dhp_scale),
     )

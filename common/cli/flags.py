@@ -21,6 +21,7 @@ from common.cli.values import (
     share_below_one,
 )
 from common.data import h36m
+from common.data.camera import NORMALISATIONS
 from common.data.registry import DATA_SETS
 from model.build import LIFTERS
 from model.encoders import STRIDES_BY_FRAMES
@@ -291,6 +292,13 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
         "instead of 1 (model/README.md compares them)",
     )
     group.add_argument(
+        "--normalise",
+        choices=NORMALISATIONS,
+        default="width",
+        help="units of 2D: the image's width as published, its longer side, or rays of a camera "
+        "with known intrinsics; taken from a loaded checkpoint if not given",
+    )
+    group.add_argument(
         "--causal",
         type=int,
         choices=(0, 1),
@@ -303,7 +311,8 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
             f"--subjects_{part}",
             type=name_list,
             help=f"comma list of {part} subjects, of Human3.6M if it is among the data sets "
-            f"(default: {','.join(subjects)}), else of the first that has any (default: all)",
+            f"(default: the file's own split, else {','.join(subjects)}), else of the first that "
+            "has any (default: all)",
         )
     group.add_argument(
         "--dataset_weights",

@@ -19,7 +19,8 @@ from common.training.checkpoint import FirstWeights, WeightFile
 # Flags that a loaded checkpoint decides where the command line does not: by the shapes of its
 # tensors, and by what files of ours record.
 ADOPTED = ("frames", "layers", "n_joints", "channel", "d_hid")
-ADOPTED_FROM_RECORD = ("t_downsample", "causal", "backbone")
+ADOPTED_FROM_RECORD = ("t_downsample", "causal", "backbone", "normalise")
+ADOPTED_IN_PART = ("normalise",)  # of these also from a pre-trained file, loaded in part
 
 
 def read(script: str, argv: Sequence[str] | None) -> tuple[argparse.Namespace, FirstWeights]:
@@ -70,8 +71,8 @@ def _adopt(
     if file is None:
         return
     held: dict[str, Any] = dict(file.flags())
-    if weights.whole is not None:
-        held |= {n: v for n, v in file.record.items() if n in ADOPTED_FROM_RECORD}
+    recorded_flags = ADOPTED_FROM_RECORD if weights.whole is not None else ADOPTED_IN_PART
+    held |= {n: v for n, v in file.record.items() if n in recorded_flags}
     adopted: list[str] = []
     for name, value in held.items():
         default = getattr(args, name)
@@ -142,11 +143,24 @@ def _check(script: str, args: argparse.Namespace) -> None:
         raise UserError(
             "--poseaug 1 is for masked pre-training with --n_joints 16 on --dataset h36m alone"
         )
+    if args.normalise != "width":
+        _check_normalisation(args, chosen)
     if args.refine and not all(data_set.has_cameras for data_set in chosen):
         titles = ", ".join(d.title for d in chosen if not d.has_cameras)
         raise UserError(f"--refine needs the camera's intrinsics; files of {titles} hold none")
     if args.name != Path(args.name).name and args.name:
         raise UserError(f"--name {args.name!r} is part of a folder's name and holds no slash")
+
+
+def _check_normalisation(args: argparse.Namespace, chosen: Sequence[DataSet]) -> None:
+    without = ", ".join(d.title for d in chosen if not d.has_cameras)
+    for wrong, reason in (
+        (without, f"files of {without} hold no intrinsics"),
+        (args.crop_uv, "--crop_uv 1 leaves 2D in pixels"),
+        (args.poseaug and args.train, "PoseAug's generators project to the image's width"),
+    ):
+        if wrong:
+            raise UserError(f"--normalise {args.normalise}: {reason}; use --normalise width")
 
 
 def data_sets(script: str, args: argparse.Namespace) -> tuple[DataSet, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.data.camera import CameraView
 from common.data.pose_store import PoseStore, Reduction, SequenceName
 from common.data.skeleton import Skeleton
 from common.data.windows import WindowRule
@@ -26,6 +27,7 @@ class DataOptions:
         keypoints: which 2D poses, where a data set has several sets of them.
         actions: prefixes of action names; None takes all.
         pixels: leave 2D in pixels.
+        normalisation: of 2D by the camera, one of `common.data.camera.NORMALISATIONS`.
         unknown_3d: accept test sequences without 3D (NaN throughout), to predict it.
         legacy_3dhp_scale: divide the normalised 2D of MPI-INF-3DHP by 1000, as published.
     """
@@ -40,6 +42,7 @@ class DataOptions:
     keypoints: str = "gt"
     actions: tuple[str, ...] | None = None
     pixels: bool = False
+    normalisation: str = "width"
     unknown_3d: bool = False
     legacy_3dhp_scale: bool = False
 
@@ -101,6 +104,7 @@ class FileClip:
         box: (4,) left, top, right, bottom of the image in the unit of 2D, or None if not known.
         fps: frames per second, or None.
         z_up: whether 3D is in world coordinates, z up, instead of camera space, y down.
+        view: a camera that sees the poses in world coordinates, to draw them, or None.
         to_skeleton: a pose (J, C) of the file -> (J', C) in the order of the skeleton.
         skeleton: to draw it with; None for the one of `SKELETONS` that has as many joints.
     """
@@ -113,6 +117,7 @@ class FileClip:
     box: tuple[float, float, float, float] | None = None
     fps: float | None = None
     z_up: bool = False
+    view: CameraView | None = None
     to_skeleton: Callable[[Any], Any] = lambda pose: pose
     skeleton: Skeleton | None = None
 

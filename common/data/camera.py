@@ -2,10 +2,14 @@
 
 Nine intrinsics describe a camera: focal x y, centre x y, radial k1 k2 k3, tangential p1 p2, the
 first four in normalised screen units. Quaternions are (w, x, y, z). Any leading dimensions.
+
+Pixels become inputs of a model in one of three ways (`NORMALISATIONS`); a camera's intrinsics are
+given in the same units, so that projecting camera-space points leads to the same coordinates.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,10 @@ from torch import Tensor
 from common.errors import UserError
 
 CAMERA_FILE = "h36m_cameras.json"
+# width: x in [-1, 1] over the image's width, y scaled alike (published models). longer: the longer
+# side in [-1, 1]. rays: x/z and y/z in camera space, distortion undone.
+NORMALISATIONS = ("width", "longer", "rays")
+UNDISTORT_STEPS = 20
 PACKAGED_CAMERAS = Path(__file__).resolve().parents[2] / "dataset" / CAMERA_FILE
 
 
@@ -76,6 +84,28 @@ def project(camera_space: Tensor, camera: Tensor) -> Tensor:
     return focal * (xy * (radial_factor + tangential_factor) + tangential * r2) + centre
 
 
+def undistort(distorted: Tensor, camera: Tensor) -> Tensor:
+    """Undo lens distortion by fixed-point iteration.
+
+    Args:
+        distorted: (..., 2), (screen - centre) / focal.
+        camera: (9,) intrinsics.
+
+    Returns:
+        (..., 2), x/z and y/z in camera space.
+    """
+    radial, tangential = camera[4:7], camera[7:9]
+    if not camera[4:].any():
+        return distorted
+    xy = distorted
+    for _ in range(UNDISTORT_STEPS):
+        r2 = xy.square().sum(-1, keepdim=True)
+        factor = 1 + (radial * torch.cat([r2, r2**2, r2**3], dim=-1)).sum(-1, keepdim=True)
+        factor = factor + (tangential * xy).sum(-1, keepdim=True)
+        xy = (distorted - tangential * r2) / factor.clamp(min=0.1)
+    return xy
+
+
 def back_project(predicted: Tensor, root: Tensor, screen: Tensor, camera: Tensor) -> Tensor:
     """x and y of the joints from their 2D positions and predicted depths, for the refiner.
 
@@ -117,19 +147,52 @@ class CameraView:
         """World points (..., 3) in this camera's space, metres."""
         return world_to_camera(points, self.orientation.to(points), self.centre.to(points))
 
+    def normalise(self, pixel: Tensor, how: str = "width") -> Tensor:
+        """Pixels (..., 2) in the units that a model takes, one of `NORMALISATIONS`."""
+        screen = normalise_screen(pixel, width=self.width, height=self.height)
+        if how == "rays":
+            camera = self.intrinsics.to(pixel)
+            return undistort((screen - camera[2:4]) / camera[:2], camera)
+        return screen * self._scale(how)
+
+    def intrinsics_for(self, how: str = "width") -> Tensor:
+        """(9,) intrinsics in the units of `normalise`."""
+        camera = self.intrinsics.clone()
+        if how == "rays":
+            return torch.tensor([1.0, 1, 0, 0, 0, 0, 0, 0, 0]).to(camera)
+        camera[:4] *= self._scale(how)
+        return camera
+
+    def _scale(self, how: str) -> float:
+        return self.width / max(self.width, self.height) if how == "longer" else 1.0
+
     def to_screen(self, points: Tensor) -> Tensor:
         """Points (L, ..., 3) of this camera's space on its screen, (L, ..., 2) normalised."""
         return project(points[None], self.intrinsics.to(points)[None])[0]
 
 
-def load_cameras(root: Path) -> dict[str, list[CameraView]]:
+@dataclass(frozen=True)
+class Cameras:
+    """The cameras of a data folder.
+
+    Attributes:
+        by_subject: subject -> cameras of all its sequences, in the order of the 2D files.
+        by_sequence: subject and action -> cameras of this sequence, where it has its own.
+    """
+
+    by_subject: Mapping[str, list[CameraView]]
+    by_sequence: Mapping[tuple[str, str], list[CameraView]] = field(default_factory=dict)
+
+    def of(self, subject: str, action: str) -> list[CameraView]:
+        """The cameras of a sequence; empty if none are known."""
+        return self.by_sequence.get((subject, action), self.by_subject.get(subject, []))
+
+
+def load_cameras(root: Path) -> Cameras:
     """The cameras of every subject, from the data folder's own file or the one that we ship.
 
     Args:
         root: data folder; a file `h36m_cameras.json` in it takes precedence.
-
-    Returns:
-        Subject -> its cameras, in the order of the 2D files.
 
     Raises:
         UserError: the file is not in the format.
@@ -137,14 +200,21 @@ def load_cameras(root: Path) -> dict[str, list[CameraView]]:
     path = root / CAMERA_FILE if (root / CAMERA_FILE).exists() else PACKAGED_CAMERAS
     try:
         content = json.loads(path.read_text())
-        return {
-            subject: [
-                _camera_view(inner, outer)
-                for inner, outer in zip(content["intrinsic"], extrinsics, strict=True)
-            ]
-            for subject, extrinsics in content["extrinsic"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Cameras(
+            {
+                subject: [
+                    _camera_view(inner, outer)
+                    for inner, outer in zip(content["intrinsic"], extrinsics, strict=True)
+                ]
+                for subject, extrinsics in content["extrinsic"].items()
+            },
+            {
+                (subject, action): [_camera_view(view, view) for view in views]
+                for subject, actions in content.get("sequences", {}).items()
+                for action, views in actions.items()
+            },
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a camera file ({type(error).__name__}: {error})") from None
 
 

@@ -5,7 +5,7 @@ Formats: the .npz files of VideoPose3D (dataset/README.md).
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from common.data.base import DataOptions, DataSet, FileClip, FileFormat, Stores, TableRule
-from common.data.camera import CAMERA_FILE, CameraView, load_cameras, normalise_screen
+from common.data.camera import CAMERA_FILE, Cameras, CameraView, load_cameras
 from common.data.layouts import Layout, implausible, layout_of
 from common.data.npz import float_tensor, load_entries, numeric_shape
 from common.data.pose_store import PoseStore, Reduction, SequenceName, Source, build_store
@@ -39,20 +39,22 @@ class H36MFiles:
     """The two files of a Human3.6M-format data set and their cameras, checked entry by entry.
 
     Attributes:
-        poses_3d: subject -> action -> (L, 32, 3) world metres.
+        poses_3d: subject -> action -> (L, 32 or 17, 3) world metres.
         poses_2d: subject -> action -> one (L', 16 or 17, 2) pixel array per camera.
-        cameras: subject -> cameras.
+        cameras: of all subjects.
         path_3d: for messages.
         path_2d: for messages.
         layout: the joint order of the 2D poses; None if the file does not tell.
+        split: "train" and "test" -> the subjects that the 3D file's metadata lists for it.
     """
 
     poses_3d: dict[str, dict[str, Any]]
     poses_2d: dict[str, dict[str, Any]]
-    cameras: dict[str, list[CameraView]]
+    cameras: Cameras
     path_3d: Path
     path_2d: Path
     layout: Layout | None = None
+    split: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, root: Path, keypoints: str) -> "H36MFiles":
@@ -67,13 +69,14 @@ class H36MFiles:
         """
         path_3d = root / "data_3d_h36m.npz"
         path_2d = root / f"data_2d_h36m_{keypoints}.npz"
-        poses_3d, _ = _poses_by_subject(path_3d, "positions_3d")
+        poses_3d, metadata_3d = _poses_by_subject(path_3d, "positions_3d")
         poses_2d, metadata = _poses_by_subject(path_2d, "positions_2d")
         layout = layout_of(metadata, str(path_2d))
         if layout is not None and layout.sources is not None:
             LOG.info("%s: joints in the order %r, converted", path_2d, layout.name)
         cameras = load_cameras(root)
-        return cls(poses_3d, poses_2d, cameras, path_3d, path_2d, layout)
+        split = _split(metadata_3d, path_3d)
+        return cls(poses_3d, poses_2d, cameras, path_3d, path_2d, layout, split)
 
     def store(
         self,
@@ -82,7 +85,7 @@ class H36MFiles:
         reduction: Reduction | None = None,
         *,
         actions: Sequence[str] | None = None,
-        pixels: bool = False,
+        normalisation: str | None = "width",
         unknown_3d: bool = False,
     ) -> PoseStore:
         """Poses of some subjects in flat tensors; what the files lack is logged.
@@ -92,7 +95,7 @@ class H36MFiles:
             skeleton: `H36M_17` or `H36M_16`.
             reduction: what is kept of the sequences; None for everything.
             actions: prefixes of action names; None takes all.
-            pixels: leave 2D in pixels.
+            normalisation: of 2D, one of `NORMALISATIONS`; None leaves pixels.
             unknown_3d: see `build_store`.
 
         Returns:
@@ -111,7 +114,7 @@ class H36MFiles:
         if self.layout is None:
             self._warn_of_implausible_order(entries)
         sources = [
-            self._source(name, world, screen, skeleton.num_joints, pixels=pixels)
+            self._source(name, world, screen, skeleton.num_joints, normalisation)
             for name, world, screen in entries
         ]
         return build_store(
@@ -146,21 +149,21 @@ class H36MFiles:
         world: np.ndarray,
         screen: np.ndarray,
         num_joints: int,
-        *,
-        pixels: bool,
+        normalisation: str | None,
     ) -> Source:
-        view = self.cameras[name.subject][name.camera]
+        view = self.cameras.of(name.subject, name.action)[name.camera]
 
         def read(kept: slice) -> tuple[Tensor, Tensor]:
             pose_2d = self._checked_2d(name, screen, len(world), num_joints)
             if reason := wrong_pixels(pose_2d.numpy(), view.width, view.height):
                 raise UserError(f"{self.path_2d}: {name}: {reason}")
             pose_2d = pose_2d[kept]
-            if not pixels:
-                pose_2d = normalise_screen(pose_2d, width=view.width, height=view.height)
+            if normalisation is not None:
+                pose_2d = view.normalise(pose_2d, normalisation)
             return pose_2d, _camera_space(world[kept], view, num_joints)
 
-        return Source(name, len(world), read, camera=view.intrinsics)
+        camera = view.intrinsics_for(normalisation or "width")
+        return Source(name, len(world), read, camera=camera)
 
     def _entries(
         self, subjects: Sequence[str], actions: Sequence[str] | None
@@ -173,11 +176,6 @@ class H36MFiles:
                         f"{path} holds no subject {subject}, only {', '.join(map(str, poses))} "
                         "(--subjects_train and --subjects_test choose)"
                     )
-            if subject not in self.cameras:
-                raise UserError(
-                    f"no cameras are known for subject {subject}: put a {CAMERA_FILE} that names "
-                    f"it beside {self.path_3d} (format: dataset/README.md)"
-                )
         self._check_actions(actions)
         for subject in subjects:
             for action, world in self.poses_3d[subject].items():
@@ -190,10 +188,16 @@ class H36MFiles:
                 views = self.poses_2d[subject][action]
                 if not isinstance(views, list | tuple | np.ndarray) or len(views) == 0:
                     raise UserError(f"{self.path_2d}: {subject} {action} is not a list of cameras")
-                if len(views) > len(self.cameras[subject]):
+                known = len(self.cameras.of(subject, action))
+                if not known:
+                    raise UserError(
+                        f"no cameras are known for {subject} {action}: put a {CAMERA_FILE} that "
+                        f"names it beside {self.path_3d} (format: dataset/README.md)"
+                    )
+                if len(views) > known:
                     raise UserError(
                         f"{self.path_2d}: {subject} {action} has {len(views)} cameras, "
-                        f"{len(self.cameras[subject])} are known"
+                        f"{known} are known"
                     )
                 for camera, screen in enumerate(views):
                     yield SequenceName(subject, action, camera), world, screen
@@ -209,9 +213,10 @@ class H36MFiles:
 
     def _checked_3d(self, subject: str, action: str, world: Any) -> np.ndarray:
         shape = numeric_shape(world)
-        if len(shape) != 3 or shape[1:] != (32, 3) or not shape[0]:
+        if len(shape) != 3 or shape[1:] not in ((32, 3), (17, 3)) or not shape[0]:
             raise UserError(
-                f"{self.path_3d}: {subject} {action} has shape {shape}, (frames, 32, 3) is needed"
+                f"{self.path_3d}: {subject} {action} has shape {shape}, (frames, 32, 3) or "
+                "(frames, 17, 3) is needed"
             )
         if reason := wrong_length_unit(world):
             raise UserError(f"{self.path_3d}: {subject} {action}: {reason}")
@@ -248,22 +253,23 @@ def load(options: DataOptions) -> Stores:
     """Training and test poses of a data folder."""
     files = H36MFiles.read(options.root, options.keypoints)
     skeleton = SKELETONS[options.num_joints]
+    normalisation = None if options.pixels else options.normalisation
     train = test = None
     if options.train:
         train = files.store(
-            options.train_subjects or TRAIN_SUBJECTS,
+            options.train_subjects or files.split.get("train", TRAIN_SUBJECTS),
             skeleton,
             options.reduction,
             actions=options.actions,
-            pixels=options.pixels,
+            normalisation=normalisation,
         )
     if options.test:
         test = files.store(
-            options.test_subjects or TEST_SUBJECTS,
+            options.test_subjects or files.split.get("test", TEST_SUBJECTS),
             skeleton,
             replace(options.reduction, subset=1.0),
             actions=options.actions,
-            pixels=options.pixels,
+            normalisation=normalisation,
             unknown_3d=options.unknown_3d,
         )
     return Stores(train, test)
@@ -279,9 +285,23 @@ def _poses_by_subject(path: Path, key: str) -> tuple[dict[str, dict[str, Any]], 
     return poses, content.get("metadata")
 
 
+def _split(metadata: Any, path: Path) -> dict[str, tuple[str, ...]]:
+    """The subjects that a 3D file's metadata lists under "train_subjects" and "test_subjects"."""
+    split = {}
+    for part in ("train", "test"):
+        listed = metadata.get(f"{part}_subjects") if isinstance(metadata, dict) else None
+        if listed is None:
+            continue
+        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+            raise UserError(f"{path}: '{part}_subjects' of its metadata is not a list of names")
+        if listed:
+            split[part] = tuple(listed)
+    return split
+
+
 def _camera_space(world: np.ndarray, view: CameraView, num_joints: int) -> Tensor:
-    """(L, 32, 3) world metres -> (L, J, 3) metres in camera space."""
-    poses = float_tensor(world[:, list(H36M_32_TO_17)])
+    """(L, 32 or 17, 3) world metres -> (L, J, 3) metres in camera space."""
+    poses = float_tensor(world[:, list(H36M_32_TO_17)] if world.shape[1] == 32 else world)
     if num_joints == 16:
         poses = _without_neck(poses)
     return view.from_world(poses)
@@ -293,10 +313,18 @@ def _without_neck(poses: Tensor) -> Tensor:
 
 
 def _file_clips_3d(poses: Mapping[str, Any], path: Path) -> Iterator[FileClip]:
+    cameras = load_cameras(path.parent)
     for subject, action, array in _two_levels(poses, path):
+        view = next(iter(cameras.of(subject, action)), None)
         joints = array[:, list(H36M_32_TO_17)] if numeric_shape(array)[1:] == (32, 3) else array
         yield FileClip(
-            subject, f"{subject} {action}", None, joints, fps=_frame_rate(subject), z_up=True
+            subject,
+            f"{subject} {action}",
+            None,
+            joints,
+            fps=_frame_rate(subject),
+            z_up=True,
+            view=view,
         )
 
 
@@ -304,7 +332,7 @@ def _file_clips_2d(poses: Mapping[str, Any], path: Path) -> Iterator[FileClip]:
     cameras = load_cameras(path.parent)
     for subject, action, views in _two_levels(poses, path):
         for number, array in enumerate(views if isinstance(views, list | tuple) else [views]):
-            known = cameras.get(subject, [])[number : number + 1]
+            known = cameras.of(subject, action)[number : number + 1]
             box = (0.0, 0.0, known[0].width, known[0].height) if known else None
             name = f"{subject} {action} camera {number}"
             yield FileClip(subject, name, array, None, box=box, fps=_frame_rate(subject))
