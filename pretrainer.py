@@ -77,6 +77,7 @@ def main() -> None:
     if test is not None:
         table = test.table(placed, list(test_stores))
         folder.results["test"] = table.results()
+        folder.results["test_windows"] = len(test.poses)
         for line in table.lines():
             LOG.info(line)
     folder.write_results()
