@@ -6,7 +6,7 @@ Run as `python Augpart/train_generator.py`.
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,8 +139,9 @@ def main() -> None:
     LOG.info("generators in %s: %s", folder.path, names)
 
 
-def read_config() -> GeneratorConfig:
-    """Read and check the command line."""
+def read_config(argv: Sequence[str] | None = None) -> GeneratorConfig:
+    """Read and check the command line, or words in its place."""
+    words = list(sys.argv[1:] if argv is None else argv)
     parser = Parser(prog=SCRIPT, description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--root_path", default="./dataset/", help="data folder")
@@ -168,10 +169,10 @@ def read_config() -> GeneratorConfig:
     add("--manualSeed", type=seed, default=1, help="seed of every random number generator")
     add("--vis", type=int, default=0, help="1: draw what the generator does")
     add("-r", "--resume", action="store_true", help="resume an interrupted run, bit for bit on CPU")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     if args.save_from is None:
         args.save_from = (args.nepoch + 1) // 2
-    args.command = shlex.join(["python", SCRIPT, *sys.argv[1:]])
+    args.command = shlex.join(["python", SCRIPT, *words])
     return GeneratorConfig(
         runtime=runtime.RuntimeOptions(args.gpu, args.manualSeed),
         root=Path(args.root_path),

@@ -93,6 +93,8 @@ def _description(group: Group, row: str) -> list[str]:
     task = next((title for flag, title in TASKS.items() if options.get(flag)), "pre-training")
     if options["script"] != "pretrainer.py":
         task = "refined lifting" if options.get("refine") else "lifting"
+    if not options.get("train"):
+        task += " (evaluation)"
     data = str(options["dataset"])
     if "h36m" in data:
         data += f" {options.get('keypoints', '')}"

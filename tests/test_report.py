@@ -87,6 +87,14 @@ def test_evaluations_of_other_weights_are_rows_of_their_own(run):
     assert [row["run"] for row in cells(report([folder], []))] == ["one", "two"]
 
 
+def test_evaluations_of_the_weights_of_several_seeds_are_one_row(run):
+    for seed in (1, 2):
+        weights = f"checkpoint/x/a_s{seed}_no_refine_{4 + seed}_491{seed}_2D.pth"
+        folder = run(f"runs/{seed}", train=0, previous_dir=weights, manualSeed=seed).parent
+    (row,) = cells(report([folder], []))
+    assert (row["run"], row["seeds"]) == ("a", "1,2")
+
+
 def test_of_a_repeated_run_the_last_counts(run):
     path = run("runs/a", name="a", test=lifted(50.0)) / "results.json"
     path.with_name("results_1.json").write_text(json.dumps(json.loads(path.read_text())))
@@ -198,7 +206,7 @@ def test_real_runs_are_reported(script, tmp_path):
     tables = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("checkpoint/*/results.json"))]
     lines = script("common/report.py", *sorted(tmp_path.glob("checkpoint/*"))).stdout.splitlines()
     lifting, one, mixture = cells(lines)
-    assert lifting["run"] == "small_lift" and lifting["task"] == "lifting"
+    assert lifting["run"] == "small_lift" and lifting["task"] == "lifting (evaluation)"
     assert lifting["p1 mm"] == f"{tables[0]['test']['average']['protocol_1']:.2f}"
     assert one["3D mm"] == mixture["3D mm"]
     assert one["3D mm"] == f"{tables[1]['test']['mixture']['recovered_3d']:.2f}"

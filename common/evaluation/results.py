@@ -31,6 +31,8 @@ NOT_COMPARED = frozenset(
     "generators micro_batch compile".split()
 )
 WEIGHT_PATHS = frozenset("previous_dir previous_name previous_refine_name MAEcp".split())
+# Of files that runs write: <name>_<what>_<epoch>_<100 x mm>_<dim>D.pth
+OUR_WEIGHTS = re.compile(r"(?P<name>.+?)_(pretrain|no_refine|refine)_\d+_\w+_\dD")
 SEED_OF_NAME = re.compile(r"[-_ ]?s(eed)?[-_]?(?P<seed>\d+)$")
 
 
@@ -59,20 +61,29 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The task's name without the seed at its end; of an evaluation, that of the weights."""
-        name = str(self.options["name"])
-        match = SEED_OF_NAME.search(name)
-        if match and int(match["seed"]) == self.seed:
-            name = name[: match.start()]
-        weights = self.options.get("MAEcp") or self.options.get("previous_dir") or ""
-        return name or Path(str(weights)).stem or self.path.parent.name
+        """The task's name, or that of the weights that were evaluated, without the seed."""
+        return self._named[0]
 
     @property
     def key(self) -> str:
         """Equal for runs that differ in their seed only."""
-        ignored = NOT_COMPARED | (WEIGHT_PATHS if self.options.get("train") else frozenset())
-        compared = {k: v for k, v in self.options.items() if k not in ignored}
-        return json.dumps([self.name, compared], sort_keys=True, default=str)
+        name, has_seed = self._named
+        paths = frozenset() if not (self.options.get("train") or has_seed) else WEIGHT_PATHS
+        compared = {k: v for k, v in self.options.items() if k not in NOT_COMPARED | paths}
+        return json.dumps([name, compared], sort_keys=True, default=str)
+
+    @property
+    def _named(self) -> tuple[str, bool]:
+        """The name without the seed at its end, and whether there was one."""
+        weights = self.options.get("MAEcp") or self.options.get("previous_dir") or ""
+        stem = Path(str(weights)).stem
+        ours = OUR_WEIGHTS.fullmatch(stem)
+        own = str(self.options["name"]) if self.options.get("train") else ""
+        name = own or (ours["name"] if ours else stem) or self.path.parent.name
+        match = SEED_OF_NAME.search(name)
+        if match and int(match["seed"]) == self.seed:
+            return name[: match.start()], True
+        return own or stem or name, False
 
 
 @dataclass(frozen=True)
