@@ -115,28 +115,42 @@ class Guess:
         return f"joint names of {self.names}; guessed: {self.unit}, {self.up} up; {rate}"
 
 
-def bvh_clips(folder: Path, names: Mapping[int, str] | None = None) -> Iterator[MotionClip]:
-    """The motion of every BVH file of a folder and of the folders in it, one at a time.
+def bvh_files(source: Path) -> dict[Path, Path]:
+    """BVH files -> names of their clips: the path in the folder, without the suffix.
 
     Args:
-        folder: with files that end in .bvh.
+        source: a folder, searched with the folders in it, or a file.
+    """
+    if not source.is_dir():
+        return {source: Path(source.stem)} if source.suffix.lower() == ".bvh" else {}
+    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() == ".bvh")
+    return {path: path.relative_to(source).with_suffix("") for path in paths}
+
+
+def bvh_clips(
+    source: Path, names: Mapping[int, str] | None = None
+) -> Iterator[tuple[Path, MotionClip]]:
+    """The motion of BVH files, one at a time.
+
+    Args:
+        source: a folder, searched with the folders in it, or a file.
         names: our joint -> name in the files; None recognises `CONVENTIONS`.
 
     Yields:
-        Clips, named by their path in the folder without the suffix. Files that cannot be used are
-        left out, and the log says why; so it does when guesses change.
+        File and clip. Files that cannot be used are left out, and the log says why; so it does
+        when guesses change.
 
     Raises:
         UserError: there is no such file, or none of them can be used.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".bvh")
+    paths = bvh_files(source)
     if not paths:
-        raise UserError(f"{folder}: no .bvh files in it")
+        raise UserError(f"{source}: no .bvh files in it")
     said: set[str] = set()
     reasons: list[str] = []
-    for path in paths:
+    for path, name in paths.items():
         try:
-            clip, guess = read_bvh_clip(path, path.relative_to(folder).with_suffix(""), names)
+            clip, guess = read_bvh_clip(path, name, names)
         except UserError as error:
             reasons.append(str(error))
             LOG.warning("left out %s", error)
@@ -144,9 +158,9 @@ def bvh_clips(folder: Path, names: Mapping[int, str] | None = None) -> Iterator[
         if str(guess) not in said:
             said.add(str(guess))
             LOG.info("%s: %s", path, guess)
-        yield clip
+        yield path, clip
     if len(reasons) == len(paths):
-        raise UserError(f"no file of {folder} can be used; {reasons[0]}")
+        raise UserError(f"no file of {source} can be used; {reasons[0]}")
 
 
 def read_bvh_clip(

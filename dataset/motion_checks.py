@@ -1,6 +1,6 @@
 """What can be wrong with a motion of the 17 joints; such frames are left out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,8 @@ FASTEST = 15.0  # metres per second; hands that box or throw reach 12
 STILL, STILL_SECONDS = 1e-4, 0.5  # metres from frame to frame; for so long
 GROUND_PERCENTILE = 10  # of the height of the lowest joint
 BELOW_GROUND, ABOVE_GROUND = 0.5, 2.5  # metres: through the floor; higher than one climbs or leaps
-ALONG = 0.6  # of the height: a body that the feet and the head stretch along another axis so far
+ALONG = 0.8  # of the height: the head so far from the feet along another axis is no crawling body
+UPSIDE_DOWN = 0.4  # of the height: the head so far below the feet, on average
 SHORTEST_SECONDS = 0.5  # of a part that is kept
 
 
@@ -44,41 +45,49 @@ class Fault:
         return f"{first}{' and others' if len(found) > 1 else ''}: {self.reason}"
 
 
-def sound_parts(clip: MotionClip) -> Iterator[MotionClip]:
-    """The parts of a clip that nothing is wrong with; what is left out is logged.
+def sound_spans(clip: MotionClip) -> list[tuple[int, int]]:
+    """Where nothing is wrong with a clip; what is left out is logged.
 
     Args:
-        clip: of any length.
+        clip: of any length; NaN and infinity are no error.
 
-    Yields:
-        The clip itself if it is sound; else its parts, in order, named `<name> part <n>` from 1.
+    Returns:
+        The first frame and the one after the last of each sound part, in order; all frames of a
+        sound clip, however short it is.
     """
     reason = wrong_body(clip.poses)
     if reason:
         LOG.warning("left out %s: %s", clip.name, reason)
-        return
+        return []
     poses = np.where(np.isfinite(clip.poses), clip.poses, np.nan)
     found = [fault for fault in faults(poses) if fault.frames.any()]
     jumping = np.flatnonzero(_steps(poses) > FASTEST / FRAME_RATE) + 1
     if not found and not len(jumping):
-        yield clip
-        return
+        return [(0, len(poses))]
     bad = np.any([np.zeros(len(poses), bool), *(fault.frames for fault in found)], axis=0)
-    parts = [
-        part
+    spans = [
+        span
         for start, stop in stretches(~bad)
-        for part in _cut(start, stop, jumping)
-        if part[1] - part[0] >= SHORTEST_SECONDS * FRAME_RATE
+        for span in _cut(start, stop, jumping)
+        if span[1] - span[0] >= SHORTEST_SECONDS * FRAME_RATE
     ]
-    kept = sum(stop - start for start, stop in parts)
+    kept = sum(stop - start for start, stop in spans)
     reasons = [str(fault) for fault in found]
     if len(jumping):
         reasons.append(f"frame {jumping[0]}{' and others' if len(jumping) > 1 else ''}: a jump")
     LOG.warning(
         "%s: %d of %d frames left out, %d parts kept (%s)",
-        *(clip.name, len(poses) - kept, len(poses), len(parts), "; ".join(reasons)),
+        *(clip.name, len(poses) - kept, len(poses), len(spans), "; ".join(reasons)),
     )
-    for number, (start, stop) in enumerate(parts, start=1):
+    return spans
+
+
+def parts_of(clip: MotionClip, spans: Sequence[tuple[int, int]]) -> Iterator[MotionClip]:
+    """The parts of a clip, named `<name> part <n>` from 1; the clip itself if that is all of it."""
+    if list(spans) == [(0, len(clip.poses))]:
+        yield clip
+        return
+    for number, (start, stop) in enumerate(spans, start=1):
         yield replace(clip, name=f"{clip.name} part {number}", poses=clip.poses[start:stop])
 
 
@@ -131,7 +140,8 @@ def wrong_body(poses: np.ndarray) -> str | None:
         return f"the body is {height:.3g} m tall, {SMALLEST} to {LARGEST} m are needed"
     direction = upward(finite)
     axis = int(np.abs(direction).argmax())
-    if np.abs(direction[axis]) > ALONG and (axis != 2 or direction[axis] < 0):
+    if (np.abs(direction[axis]) > ALONG and axis != 2) or direction[2] < -UPSIDE_DOWN:
+        axis = 2 if direction[2] < -UPSIDE_DOWN else axis
         sign = "-" if direction[axis] < 0 else ""
         return f"the body stands along {sign}{'xyz'[axis]}, z up is needed"
     return None
@@ -145,17 +155,27 @@ def faults(poses: np.ndarray) -> Iterator[Fault]:
     """
     finite = np.isfinite(poses).all((1, 2))
     yield Fault("not numbers", ~finite)
-    for joint, other in RIGID:
-        length = np.linalg.norm(poses[:, joint] - poses[:, other], axis=-1)
-        usual = float(np.median(length[finite]))
-        allowed = max(BONE_TOLERANCE * usual, BONE_ROUNDING)
-        names = f"{H36M_17.joint_names[joint]} to {H36M_17.joint_names[other]}"
-        yield Fault(f"{names} is not {usual:.3f} m", np.abs(length - usual) > allowed)
+    yield _changing_bones(poses, finite)
     lowest = poses[..., 2].min(1)
     ground = np.percentile(lowest[finite], GROUND_PERCENTILE)
     yield Fault("below the ground", lowest < ground - BELOW_GROUND)
     yield Fault("far above the ground", lowest > ground + ABOVE_GROUND)
     yield Fault("frozen", _in_long_runs(_steps(poses) <= STILL))
+
+
+def _changing_bones(poses: np.ndarray, finite: np.ndarray) -> Fault:
+    """Where a bone is longer or shorter than usual; the reason names the one that is most so."""
+    frames, worst, reason = np.zeros(len(poses), bool), 0.0, ""
+    for joint, other in RIGID:
+        length = np.linalg.norm(poses[:, joint] - poses[:, other], axis=-1)
+        usual = float(np.median(length[finite]))
+        change = np.abs(length - usual)
+        frames |= change > max(BONE_TOLERANCE * usual, BONE_ROUNDING)
+        largest = float(np.nanmax(change)) / max(usual, 1e-9)
+        if largest > worst:
+            names = f"{H36M_17.joint_names[joint]} to {H36M_17.joint_names[other]}"
+            worst, reason = largest, f"{names} is not {usual:.3f} m (by {100 * largest:.0f} %)"
+    return Fault(reason, frames)
 
 
 def _steps(poses: np.ndarray) -> np.ndarray:

@@ -43,6 +43,8 @@ def read_npz_clips(path: Path) -> Iterator[MotionClip]:
     A packed clip is two entries, `<name>|root` (L, 3) metres and `<name>|rel` (L, 17, 3) int16,
     positions relative to the root in 1/4096 m.
 
+    Frames may hold NaN; `dataset.motion_checks` leaves them out.
+
     Raises:
         UserError: the file cannot be read, or an entry is no motion.
     """
@@ -56,10 +58,10 @@ def read_npz_clips(path: Path) -> Iterator[MotionClip]:
         shape = numeric_shape(poses)
         if len(shape) != 3 or shape[1:] != (17, 3) or not shape[0]:
             raise UserError(f"{where}: shape {shape}, (frames, 17, 3) is needed")
-        poses = to_float32(poses, where)
-        if reason := wrong_length_unit(poses):
+        whole = to_float32(poses[np.isfinite(poses).all((1, 2))], where)
+        if reason := wrong_length_unit(whole) if len(whole) else None:
             raise UserError(f"{where}: {reason}")
-        yield MotionClip(name, poses)
+        yield MotionClip(name, poses.astype(np.float32))
 
 
 def _unpacked(root: Any, relative: Any, where: str) -> np.ndarray:

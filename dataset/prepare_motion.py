@@ -1,9 +1,11 @@
 """3D motion of any source -> training files in the format of Human3.6M's, seen by random cameras.
 
-Takes an .npz file, or a folder of them, with clips of the 17 joints in world space: metres, z up,
-50 frames/s. Each clip is cut into parts, each part is seen by cameras drawn for it alone, and
-projected exactly (-k gt) and with the errors of a detector (-k det). People are split into those
-to train on and those to test on; trainer.py and pretrainer.py take this split by themselves.
+Takes BVH files (of the programs that dataset/README.md lists, or with --names) or .npz files of
+clips of the 17 joints in world space (metres, z up, 50 frames/s), or a folder of them. Frames that
+cannot be true are named and left out. Each clip is cut into parts, each part is seen by cameras
+drawn for it alone, and projected exactly (-k gt) and with the errors of a detector (-k det). People
+are split into those to train on and those to test on; trainer.py and pretrainer.py take this split
+by themselves.
 """
 # ruff: noqa: E402  (common/ is found on the path that is added first)
 
@@ -29,8 +31,10 @@ from common.files import whole_file
 from common.log import LOG
 from dataset import preparation
 from dataset.body_shapes import vary_body
+from dataset.bvh_clips import load_names
 from dataset.detector_noise import MEDIAPIPE, detect, shifted
-from dataset.motion_clips import FRAME_RATE, MotionClip, read_npz_clips
+from dataset.motion_clips import FRAME_RATE, MotionClip
+from dataset.motion_library import Entry, MotionLibrary
 from dataset.preparation import output_paths, random_source
 from dataset.virtual_cameras import CameraRanges, draw_camera, project_pixels
 
@@ -60,13 +64,14 @@ class Written:
 def main() -> None:
     """The preparation that the command line asks for."""
     args = parse_arguments()
-    people = by_person(args.input)
-    held_out = held_out_people(people, args)
+    names = load_names(args.names) if args.names else None
+    library = MotionLibrary(args.input, names)
+    held_out = held_out_people(library.people, args)
     paths = output_paths(args.output, FILES, force=args.force)
-    written = write(people, held_out, args, paths)
+    written = write(library, held_out, args, paths)
     preparation.log_written(
         paths[0],
-        people=len(people),
+        people=len(library.people),
         sequences=written.sequences,
         frames=written.frames,
     )
@@ -87,7 +92,13 @@ def parse_arguments() -> Namespace:
         UserError: an invalid value.
     """
     parser = preparation.new_parser(
-        __doc__, "an .npz file of clips, or a folder of them", output=None
+        __doc__, "a .bvh file, an .npz file of clips, or a folder of them", output=None
+    )
+    parser.add_argument(
+        "--names",
+        type=Path,
+        metavar="FILE.json",
+        help="which joint of the BVH files is which: a JSON object, our joint name -> theirs",
     )
     parser.add_argument(
         "--cameras", type=at_least(1), default=3, help="per part and body (default: %(default)s)"
@@ -126,24 +137,7 @@ def parse_arguments() -> Namespace:
     return args
 
 
-def clips_of(source: Path) -> Iterator[MotionClip]:
-    """The clips of a file or of the files of a folder."""
-    paths = sorted(source.glob("*.npz")) if source.is_dir() else [source]
-    if not paths:
-        raise UserError(f"{source}: no .npz files in it")
-    for path in paths:
-        yield from read_npz_clips(path)
-
-
-def by_person(source: Path) -> dict[str, list[MotionClip]]:
-    """People, in order of their names, and their clips."""
-    people: dict[str, list[MotionClip]] = {}
-    for clip in clips_of(source):
-        people.setdefault(clip.person, []).append(clip)
-    return dict(sorted(people.items()))
-
-
-def held_out_people(people: dict[str, list[MotionClip]], args: Namespace) -> set[str]:
+def held_out_people(people: dict[str, list[Entry]], args: Namespace) -> set[str]:
     """The people that are tested on.
 
     Raises:
@@ -169,11 +163,11 @@ def held_out_people(people: dict[str, list[MotionClip]], args: Namespace) -> set
 
 
 def write(
-    people: dict[str, list[MotionClip]], held_out: set[str], args: Namespace, paths: Sequence[Path]
+    library: MotionLibrary, held_out: set[str], args: Namespace, paths: Sequence[Path]
 ) -> Written:
     """Write the four files."""
     written = Written()
-    for person in people:
+    for person in library.people:
         written.subjects["test" if person in held_out else "train"].append(subject_name(person))
     split = {f"{part}_subjects": names for part, names in written.subjects.items()}
     metadata = preparation.keypoint_metadata(17)
@@ -182,12 +176,12 @@ def write(
         dictionary_file(paths[1], "positions_2d", metadata=metadata) as add_exact,
         dictionary_file(paths[2], "positions_2d", metadata=metadata) as add_detected,
     ):
-        for person in preparation.progress(list(people), " people"):
+        for person in preparation.progress(list(library.people), " people"):
             world, exact, detected = {}, {}, {}
             subject = subject_name(person)
             tested = person in held_out
             cameras, bodies = (args.test_cameras, 1) if tested else (args.cameras, args.bodies)
-            for clip in people[person]:
+            for clip in library.clips(person):
                 for name, part, ground in variants(clip, args, bodies):
                     rng = random_source(args.seed, f"{clip.name} {name} cameras")
                     views = [draw_camera(part, ground, rng, CameraRanges()) for _ in range(cameras)]

@@ -72,12 +72,12 @@ def names_of(program: str) -> dict[str, str]:
     return dict(zip(PARTS, NAMES[program].split(), strict=True))
 
 
-def angles_of(frames: int, *, frame_rate: float = 50, seed: int = 0) -> dict[str, np.ndarray]:
-    """Part -> (L, 3) degrees about z, x and y, in this order; the parts swing smoothly."""
-    rng = np.random.default_rng(seed)
+def angles_of(frames: int, *, frame_rate: float = 50, swing: float = 25) -> dict[str, np.ndarray]:
+    """Part -> (L, 3) degrees about z, x and y, in this order; the parts swing smoothly so far."""
+    rng = np.random.default_rng(0)
     time = np.arange(frames)[:, None] / frame_rate
     return {
-        part: 25 * np.sin(2 * np.pi * rng.uniform(0.3, 0.9, 3) * time + rng.uniform(0, 6, 3))
+        part: swing * np.sin(2 * np.pi * rng.uniform(0.3, 0.9, 3) * time + rng.uniform(0, 6, 3))
         for part in PARTS
     }
 
@@ -98,6 +98,7 @@ def write_bvh(
     up: str = "y",
     channels: str = "usual",
     ends: Sequence[str] = ENDS,
+    swing: float = 25,
 ) -> Path:
     """Write a body in motion.
 
@@ -112,8 +113,10 @@ def write_bvh(
             positions of every joint, or "fewer" (a joint that does not turn has none; it stands
             still, then: only "fewer" and the others with a still neck describe the same motion).
         ends: parts that get an End Site.
+        swing: of all parts, degrees.
     """
-    angles, root = angles_of(frames, frame_rate=frame_rate), walk_of(frames, frame_rate=frame_rate)
+    angles = angles_of(frames, frame_rate=frame_rate, swing=swing)
+    root = walk_of(frames, frame_rate=frame_rate)
     angles["neck"] = np.zeros((frames, 3))
     axes = UP[up]
     columns: list[np.ndarray] = []

@@ -177,9 +177,9 @@ def test_a_folder_is_read_one_file_at_a_time(tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", logger="mpm")
     monkeypatch.setattr(bvh_clips.LOG, "propagate", True)
     clips = bvh_clips.bvh_clips(tmp_path)
-    assert next(clips).name == "a"
+    assert next(clips)[1].name == "a"
     assert read == ["a.bvh"]
-    assert [clip.name for clip in clips] == ["b/02_01", "b/02_02"]
+    assert [clip.name for _, clip in clips] == ["b/02_01", "b/02_02"]
     said = [record.getMessage() for record in caplog.records]
     assert [line for line in said if "guessed" in line and "cm" in line][1:] == []  # said once
     assert sum("broken.BVH" in line for line in said) == 1

@@ -8,7 +8,7 @@ from bvh_files import names_of, write_bvh
 
 from dataset import motion_checks
 from dataset.bvh_clips import read_bvh_clip
-from dataset.motion_checks import sound_parts
+from dataset.motion_checks import parts_of, sound_spans
 from dataset.motion_clips import MotionClip
 
 FRAMES = 200
@@ -17,7 +17,8 @@ LEFT_WRIST, RIGHT_KNEE = 13, 2
 
 @pytest.fixture(scope="module")
 def motion(tmp_path_factory):
-    path = write_bvh(tmp_path_factory.mktemp("bvh") / "a.bvh", names_of("DAZ"), frames=FRAMES)
+    path = tmp_path_factory.mktemp("bvh") / "a.bvh"
+    write_bvh(path, names_of("DAZ"), frames=FRAMES, swing=12)
     return read_bvh_clip(path, Path("01_01"))[0].poses
 
 
@@ -28,7 +29,8 @@ def left(monkeypatch, caplog):
 
     def run(poses: np.ndarray) -> tuple[list[MotionClip], str]:
         caplog.clear()
-        parts = list(sound_parts(MotionClip("01_01", poses)))
+        clip = MotionClip("01_01", poses)
+        parts = list(parts_of(clip, sound_spans(clip)))
         return parts, "\n".join(record.getMessage() for record in caplog.records)
 
     return run
@@ -128,6 +130,24 @@ def test_short_parts_are_left_out(motion, left):
 def test_wrong_bodies_are_left_out_whole(motion, left, change, message):
     parts, said = left(change(motion))
     assert parts == [] and message in said and "01_01" in said
+
+
+def test_the_bone_that_changes_most_is_named(motion, left):
+    poses = motion.copy()
+    poses[50, 3] += 0.2 * (poses[50, 3] - poses[50, 2])  # a shank a fifth longer
+    poses[90, LEFT_WRIST] += 0.1 * (poses[90, LEFT_WRIST] - poses[90, 12])
+    parts, said = left(poses)
+    assert "frame 50 and others: right knee to right foot is not 0.410 m (by 20 %)" in said
+    assert [len(part.poses) for part in parts] == [50, 39, 109]
+
+
+def test_who_crawls_is_no_fault(motion, left):
+    still = motion - motion[:, :1] + motion[:1, :1]
+    turn = np.deg2rad(50)  # from upright
+    axes = [[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]]
+    crawling = ((still - still[:, :1]) @ np.array(axes) + [0, 0, 0.6]).astype(np.float32)
+    (part,), said = left(crawling)
+    assert said == "" and part.poses is crawling
 
 
 def test_who_lies_down_is_no_fault(motion, left):

@@ -184,20 +184,15 @@ def test_drift_has_the_correlation_asked_for():
 
 
 def wrong_clips(motion):
-    far = motion.copy()
-    far[3, 2] = np.nan
     return {
         "joints": motion[:, :16],
         "no frames": motion[:0],
         "millimetres": motion * 1000,
-        "not a number": far,
         "one |root": {"a|root": motion[:, 0]},
     }
 
 
-@pytest.mark.parametrize(
-    "kind", ["joints", "no frames", "millimetres", "not a number", "one |root"]
-)
+@pytest.mark.parametrize("kind", ["joints", "no frames", "millimetres", "one |root"])
 def test_what_is_no_motion_is_refused(kind, motion, tmp_path, monkeypatch):
     content = wrong_clips(motion)[kind]
     np.savez(tmp_path / "x.npz", **(content if isinstance(content, dict) else {"a_1": content}))
