@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from paths import SAMPLE
 
 from common.data.camera import load_cameras
 from common.data.npz import load_dictionary
 from common.data.skeleton import H36M_17, H36M_32_TO_17, Skeleton
 from common.inference.motion import Motion, PinholeCamera, State
-from paths import SAMPLE
 
 RECORD = {"model": "weights.pth", "command": "python -m common.predict", "versions": "numpy 2"}
 
