@@ -1,5 +1,6 @@
 """The formats that motion is written in, by name."""
 
+from common.motion_files.bvh_file import save_bvh
 from common.motion_files.csv_file import save_csv
 from common.motion_files.json_file import save_json
 from common.motion_files.npz_file import save_npz
@@ -13,5 +14,6 @@ WRITERS = {
         MotionWriter("csv", "poses", ".csv", save_csv),
         MotionWriter("json", "poses", ".json", save_json),
         MotionWriter("trc", "poses", ".trc", save_trc, per_person=True),
+        MotionWriter("bvh", "poses", ".bvh", save_bvh, per_person=True),
     )
 }
