@@ -2,9 +2,11 @@
 
 from common.motion_files.bvh_file import save_bvh
 from common.motion_files.csv_file import save_csv
+from common.motion_files.gif_file import save_gif
 from common.motion_files.json_file import save_json
 from common.motion_files.npz_file import save_npz
 from common.motion_files.trc_file import save_trc
+from common.motion_files.video_file import save_video
 from common.motion_files.writer import MotionWriter
 
 WRITERS = {
@@ -15,5 +17,7 @@ WRITERS = {
         MotionWriter("json", "poses", ".json", save_json),
         MotionWriter("trc", "poses", ".trc", save_trc, per_person=True),
         MotionWriter("bvh", "poses", ".bvh", save_bvh, per_person=True),
+        MotionWriter("video", "video", ".mp4", save_video),
+        MotionWriter("gif", "video", ".gif", save_gif),
     )
 }

@@ -1,6 +1,6 @@
 """What every format of motion files is: a name, its files, and the function that writes one."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,10 @@ class WriteOptions:
     video: Path | None = None
     size: tuple[int, int] = (1280, 720)
     progress: bool = True
+
+    def images(self) -> Iterator[tuple[float, np.ndarray]] | None:
+        """The frames of the recording: seconds, and (H, W, 3) uint8; None without a recording."""
+        return None
 
     def track(self, items: Iterable[Item], *, total: int, title: str) -> Iterable[Item]:
         """The items, with a progress bar on a terminal."""
