@@ -7,6 +7,7 @@ from common.motion_files.json_file import save_json
 from common.motion_files.npz_file import save_npz
 from common.motion_files.trc_file import save_trc
 from common.motion_files.video_file import save_video
+from common.motion_files.viewer_file import save_viewer
 from common.motion_files.writer import MotionWriter
 
 WRITERS = {
@@ -19,5 +20,6 @@ WRITERS = {
         MotionWriter("bvh", "poses", ".bvh", save_bvh, per_person=True),
         MotionWriter("video", "video", ".mp4", save_video),
         MotionWriter("gif", "video", ".gif", save_gif),
+        MotionWriter("viewer", "viewer", ".html", save_viewer),
     )
 }

@@ -14,7 +14,7 @@ FILLED = 0.86  # of the picture, by the motion
 FOLLOWED_FROM = 5.0  # metres: a motion that goes further is followed
 FOLLOW_SECONDS = 2.0
 _SAMPLED = 400  # frames that decide
-_PERCENTILES = (1, 99)  # of joints: a wild frame does not decide
+_PERCENTILES = (0.3, 99.7)  # of joints: a wild frame does not decide
 _SMALLEST = 0.6  # metres
 _FAR = 3.2  # distance of the eye in radii of the motion
 
@@ -74,7 +74,7 @@ def stage_for(motions: Sequence[Motion], width: int, height: int) -> Stage:
     if not len(around):
         around = np.array([[-1, -1, 0], [1, 1, 2]], float)
     radius = max(_SMALLEST, float(np.percentile(np.linalg.norm(around, axis=-1), 99)))
-    axes = _axes(_camera_heading(motions) + TURN)
+    axes = _axes(camera_heading(motions) + TURN)
     # What is in the panel: the middle of the joints, and the ground below them.
     shown = np.concatenate([around, around * [1, 1, 0]])
     flat = Viewpoint(axes, _FAR * radius, 1.0, (0.0, 0.0)).project(shown, np.zeros(3))[0]
@@ -100,7 +100,7 @@ def _axes(heading: float) -> np.ndarray:
     )
 
 
-def _camera_heading(motions: Sequence[Motion]) -> float:
+def camera_heading(motions: Sequence[Motion]) -> float:
     """The direction in the ground plane, radians from x, in which the recording camera looks."""
     for motion in motions:
         there = np.flatnonzero(~np.isnan(motion.world_3d).any(axis=(1, 2)))[:_SAMPLED]
