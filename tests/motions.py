@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from paths import SAMPLE
 
-from common.data.camera import load_cameras
+from common.data.camera import denormalise_screen, load_cameras
 from common.data.npz import load_dictionary
 from common.data.skeleton import H36M_17, H36M_32_TO_17, Skeleton
 from common.inference.motion import Motion, PinholeCamera, State
@@ -28,12 +28,15 @@ def sample_motion(
     world = torch.from_numpy(np.array(whole[frames][:, list(H36M_32_TO_17)], np.float32))
     view = load_cameras(SAMPLE)[subject][0]
     camera = view.from_world(world)
-    pixels = _pixels(view.to_screen(camera).numpy(), view.width, view.height)
+    screen = view.to_screen(camera)
+    pixels = denormalise_screen(screen, width=view.width, height=view.height).numpy()
     if skeleton.num_joints != world.shape[1]:
         kept = [H36M_17.joint_names.index(joint) for joint in skeleton.joint_names]
         world, camera, pixels = world[:, kept], camera[:, kept], pixels[:, kept]
     length, joints = world.shape[:2]
-    focal = view.intrinsics[:2].numpy() / 2 * view.width
+    focal = (view.intrinsics[:2] / 2 * view.width).tolist()
+    centre = denormalise_screen(view.intrinsics[2:4], width=view.width, height=view.height)
+    k1, k2, k3, p1, p2 = view.intrinsics[4:].tolist()
     return Motion(
         name=name,
         skeleton=skeleton,
@@ -47,16 +50,13 @@ def sample_motion(
         derived=np.arange(joints) == 7,
         camera=PinholeCamera(
             size=(view.width, view.height),
-            focal=(float(focal[0]), float(focal[1])),
-            centre=(view.width / 2, view.height / 2),
+            focal=(focal[0], focal[1]),
+            centre=(float(centre[0]), float(centre[1])),
+            distortion=(k1, k2, p1, p2, k3),
             assumed=True,
         ),
         record=dict(RECORD),
     )
-
-
-def _pixels(screen: np.ndarray, width: int, height: int) -> np.ndarray:
-    return ((screen + [1, height / width]) * width / 2).astype(np.float32)
 
 
 def with_gaps(motion: Motion, *, empty: slice, interpolated: slice, recovered: slice) -> Motion:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from common.data.skeleton import Skeleton
 from common.inference.motion import State
-from common.motion_files.palette import HALO, bone_colours, joint_colours, rgb
+from common.motion_files.palette import HALO, STATE_COLOURS, bone_colours, rgb
 
 FINE = 3  # lines are drawn so many times larger
 Points = Sequence[tuple[float, float]]
@@ -147,29 +147,28 @@ def draw_person(
     if pose.depth is not None:
         depth = pose.depth
         bones.sort(key=lambda bone: -float(depth[bone[0]] + depth[bone[1]]))
-    _draw_bones(canvas, pose, skeleton, bones, width)
-    _draw_joints(canvas, pose, skeleton, width)
+    colours = bone_colours(skeleton)
+    _draw_bones(canvas, pose, bones, colours, width)
+    _draw_joints(canvas, pose, colours, width)
     canvas.put_back()
 
 
 def _draw_bones(
     canvas: Magnified,
     pose: Pose2D,
-    skeleton: Skeleton,
-    bones: list[tuple[int, int]],
+    bones: Sequence[tuple[int, int]],
+    colours: Sequence[Colour],
     width: float,
 ) -> None:
-    colours, halo = bone_colours(skeleton), rgb(HALO)
     for joint, parent in bones:
         start, end = pose.points[parent], pose.points[joint]
-        canvas.line(start, end, halo, width + 2)
+        canvas.line(start, end, rgb(HALO), width + 2)
         canvas.dashed(start, end, colours[joint], width, DASHES.get(int(pose.state[joint])))
 
 
-def _draw_joints(canvas: Magnified, pose: Pose2D, skeleton: Skeleton, width: float) -> None:
+def _draw_joints(canvas: Magnified, pose: Pose2D, colours: Sequence[Colour], width: float) -> None:
     for joint, point in enumerate(pose.points):
         if not np.isnan(point).any():
-            state = int(pose.state[joint])
-            radius = 0.75 * width if state == State.SEEN else 1.05 * width
-            colour = joint_colours(skeleton, state)[joint]
-            canvas.dot(point, radius, colour, rgb(HALO))
+            special = STATE_COLOURS.get(State(pose.state[joint]))
+            radius = 1.05 * width if special else 0.75 * width
+            canvas.dot(point, radius, rgb(special) if special else colours[joint], rgb(HALO))

@@ -8,8 +8,9 @@ from PIL import Image
 
 from common.inference.motion import Motion
 from common.motion_files.picture import Pictures
-from common.motion_files.timeline import frame_rate, frames_at_rate
+from common.motion_files.timeline import frames_at_rate
 
+_ROUNDING = 2e-3  # seconds by which time stamps of one moment may differ
 Timed = tuple[float, np.ndarray]  # seconds, (H, W, 3) uint8
 
 
@@ -50,10 +51,11 @@ class Film:
 
     def _moments(self) -> Iterator[tuple[int, np.ndarray | None]]:
         """Each frame that is shown, and the last image of the recording that has begun by then."""
-        half = 0.5 / float(frame_rate(self._time))
         images = iter(self._images or ())
         current, coming = None, next(images, None)
         for frame in self.shown.tolist():
-            while coming is not None and (current is None or coming[0] <= self._time[frame] + half):
+            while coming is not None and (
+                current is None or coming[0] <= self._time[frame] + _ROUNDING
+            ):
                 current, coming = coming[1], next(images, None)
             yield frame, current

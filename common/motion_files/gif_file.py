@@ -47,7 +47,7 @@ def save_gif(motions: Sequence[Motion], path: Path, options: WriteOptions) -> No
         motions, size, rate=Fraction(100, hundredths), images=options.images(), seconds=LONGEST
     )
     if time[-1] - time[0] > LONGEST:
-        LOG.info("%s: the first %d s; the video format holds all", path.name, LONGEST)
+        LOG.info("%s: the first %g s; the video format holds all", path.name, LONGEST)
     pictures = _few_colours(options.track(film, total=len(film), title=path.name))
     first = next(pictures)
     with whole_file(path) as stream:

@@ -41,9 +41,3 @@ def mixed(first: str, second: str, share: float) -> tuple[int, int, int]:
 def bone_colours(skeleton: Skeleton) -> list[tuple[int, int, int]]:
     """The colour of the bone that leads to each joint."""
     return [rgb(skeleton.colour(joint)) for joint in range(skeleton.num_joints)]
-
-
-def joint_colours(skeleton: Skeleton, state: int) -> list[tuple[int, int, int]]:
-    """The colour of each joint in a state."""
-    special = STATE_COLOURS.get(State(state))
-    return [rgb(special)] * skeleton.num_joints if special else bone_colours(skeleton)

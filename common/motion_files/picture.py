@@ -61,7 +61,7 @@ def layout_for(size: tuple[int, int], image: tuple[int, int] | None) -> Layout:
         return Layout((width, head + tallest + foot), None, (0, head, width, head + tallest), scale)
     aspect = image[0] / image[1]
     wide = max(2, round(min(_LARGEST_SHARE * width, tallest * aspect)))
-    high = max(2, round(wide / aspect))
+    high = min(tallest, max(2, round(wide / aspect)))
     panel = max(high, round(_LOWEST_PANEL * tallest))
     panel += (head + panel + foot) % 2
     top = head + (panel - high) // 2

@@ -7,6 +7,7 @@ import numpy as np
 RATE_OF_ONE_FRAME = Fraction(25)
 _NTSC = 1001  # 30000/1001 frames/s and its kind
 _STRAY = 0.5  # of a frame: how far time stamps of a constant rate stray from it
+_ROUNDING = 0.1  # of a frame: by how much the last one may be early
 
 
 def frame_rate(time: np.ndarray) -> Fraction:
@@ -44,12 +45,13 @@ def frames_at_rate(time: np.ndarray, rate: Fraction) -> np.ndarray:
 
     Returns:
         (M,) int64, the last frame that has begun at 0, 1, 2, ... / rate seconds after the first;
-        a frame that begins within half of such a step counts as begun.
+        a frame that begins within half a step, of the time stamps or of what is shown, counts.
     """
     since = time - time[0]
-    count = int(since[-1] * rate + Fraction(1, 2)) + 1
+    count = int(since[-1] * float(rate) + _ROUNDING) + 1
     shown = np.arange(count) / float(rate)
-    return np.searchsorted(since, shown + 0.5 / float(rate), side="right") - 1
+    early = 0.5 / float(max(rate, frame_rate(time)))
+    return np.searchsorted(since, shown + early, side="right") - 1
 
 
 def resample(time: np.ndarray, values: np.ndarray, rate: Fraction) -> np.ndarray:
@@ -66,7 +68,8 @@ def resample(time: np.ndarray, values: np.ndarray, rate: Fraction) -> np.ndarray
     if is_regular(time):
         return values
     since = time - time[0]
-    shown = np.arange(int(since[-1] * rate) + 1) / float(rate)
+    count = int(since[-1] * float(rate) + _ROUNDING) + 1
+    shown = np.arange(count) / float(rate)
     flat = values.reshape(len(values), -1)
     columns = [np.interp(shown, since, column) for column in flat.T]
     return np.stack(columns, axis=-1).reshape(-1, *values.shape[1:])

@@ -29,8 +29,16 @@ class WriteOptions:
     progress: bool = True
 
     def images(self) -> Iterator[tuple[float, np.ndarray]] | None:
-        """The frames of the recording: seconds, and (H, W, 3) uint8; None without a recording."""
-        return None
+        """The frames of the recording: seconds, and (H, W, 3) uint8; None without a recording.
+
+        Raises:
+            UserError: it is not a video, or cannot be decoded.
+        """
+        if self.video is None:
+            return None
+        from common.keypoints.video import open_video  # only drawing looks at the recording
+
+        return open_video(self.video).frames()
 
     def track(self, items: Iterable[Item], *, total: int, title: str) -> Iterable[Item]:
         """The items, with a progress bar on a terminal."""
