@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from common.data.skeleton import Skeleton
 from common.inference.motion import State
-from common.motion_files.palette import HALO, STATE_COLOURS, bone_colours, rgb
+from common.motion_files.palette import HALO, STATE_COLOURS, TEXT, bone_colours, rgb
 
 FINE = 3  # lines are drawn so many times larger
-Points = Sequence[tuple[float, float]]
+_FAR_OUT = 1e5  # pixels: a lens's distortion, a joint beside the camera
 Colour = tuple[int, int, int]
 # State -> dash and gap of the bone that leads to a joint, in line widths; none: solid.
 DASHES: dict[int, tuple[float, float] | None] = {
@@ -112,8 +112,7 @@ def box_around(points: np.ndarray, margin: float) -> tuple[int, int, int, int] |
     if not len(there):
         return None
     low, high = there.min(axis=0) - margin, there.max(axis=0) + margin
-    # Points far outside (a lens's distortion, a joint beside the camera) are cut off.
-    low, high = np.clip(low, -1e5, 1e5), np.clip(high, -1e5, 1e5)
+    low, high = np.clip(low, -_FAR_OUT, _FAR_OUT), np.clip(high, -_FAR_OUT, _FAR_OUT)
     return int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1
 
 
@@ -172,3 +171,17 @@ def _draw_joints(canvas: Magnified, pose: Pose2D, colours: Sequence[Colour], wid
             special = STATE_COLOURS.get(State(pose.state[joint]))
             radius = 1.05 * width if special else 0.75 * width
             canvas.dot(point, radius, rgb(special) if special else colours[joint], rgb(HALO))
+
+
+def write_name(
+    image: Image.Image, points: np.ndarray, name: str, font: ImageFont.FreeTypeFont
+) -> None:
+    """Write a person's name above the highest of the joints (J, 2), pixels."""
+    there = points[~np.isnan(points).any(axis=-1)]
+    if not len(there):
+        return
+    x, y = np.clip(there[there[:, 1].argmin()], -_FAR_OUT, _FAR_OUT)
+    place = (float(x), float(y) - 0.8 * font.size)
+    ImageDraw.Draw(image).text(
+        place, name, fill=rgb(TEXT), font=font, anchor="md", stroke_width=2, stroke_fill=rgb(HALO)
+    )

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from common.data.skeleton import Skeleton
 from common.inference.motion import Motion
-from common.motion_files.drawing import DASHES, Colour, Magnified, Pose2D, draw_person
+from common.motion_files.drawing import DASHES, Colour, Magnified, Pose2D, draw_person, write_name
 from common.motion_files.palette import (
     BACKGROUND,
     FAINT,
@@ -142,6 +142,8 @@ class Pictures:
             points = (joints_in_image(motion, frame) + 0.5) * factor - 0.5
             pose = Pose2D(points, motion.state[frame])
             draw_person(panel, pose, motion.skeleton, 0.8 * self._bone, shadow=rgb(PANEL))
+            if len(self._motions) > 1:
+                write_name(panel, points, motion.name, self._font(15))
         return panel
 
     def _write_time(self, picture: Image.Image, frame: int) -> None:

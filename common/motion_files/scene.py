@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from common.inference.motion import Motion
-from common.motion_files.drawing import FINE, Pose2D, draw_person
-from common.motion_files.palette import FAINT, GRID, PANEL, SHADOW, TEXT, mixed, rgb
+from common.motion_files.drawing import FINE, Pose2D, draw_person, write_name
+from common.motion_files.palette import FAINT, GRID, PANEL, SHADOW, mixed, rgb
 from common.motion_files.viewpoint import stage_for
 
 _CELLS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)  # metres
@@ -56,21 +56,13 @@ class Scene:
             pose = Pose2D(points, motion.state[frame], depth, shadow)
             draw_person(panel, pose, motion.skeleton, self._bone, shadow=rgb(SHADOW))
             if len(self._motions) > 1:
-                self._write_name(panel, points, motion.name)
+                write_name(panel, points, motion.name, self._font)
         if not shown:
             middle = (self._size[0] / 2, self._size[1] / 2)
             ImageDraw.Draw(panel).text(
                 middle, "no pose in this frame", fill=rgb(FAINT), font=self._font, anchor="mm"
             )
         return panel
-
-    def _write_name(self, panel: Image.Image, points: np.ndarray, name: str) -> None:
-        """A person's name above the highest joint."""
-        there = points[~np.isnan(points).any(axis=-1)]
-        if len(there):
-            x, y = there[there[:, 1].argmin()]
-            place = (float(np.clip(x, -1e4, 1e4)), float(np.clip(y, -1e4, 1e4)) - 3 * self._bone)
-            ImageDraw.Draw(panel).text(place, name, fill=rgb(TEXT), font=self._font, anchor="md")
 
     def _on_ground(self, target: np.ndarray) -> Image.Image:
         """The panel without people; kept as long as the view stands still."""

@@ -134,7 +134,9 @@ function makeScene(canvas, motion) {
   function target() {
     let [x, y, z] = view.centre;
     if (view.follow) {
-      const half = FOLLOW_SECONDS / 2, now = times[frame];
+      // As far back as ahead, so that who walks is in the middle at both ends, too.
+      const now = times[frame], last = times[times.length - 1];
+      const half = Math.min(FOLLOW_SECONDS / 2, now, last - now);
       const place = meanPlace(framesAround(frameAt(now - half), frameAt(now + half)));
       if (place) [x, y] = place;
     }
