@@ -26,7 +26,7 @@ def sample_motion(
     """The motion of a subject of the sample as its first camera sees it, all joints seen."""
     whole = load_dictionary(SAMPLE / "data_3d_h36m.npz", "positions_3d")[subject][action]
     world = torch.from_numpy(np.array(whole[frames][:, list(H36M_32_TO_17)], np.float32))
-    view = load_cameras(SAMPLE)[subject][0]
+    view = load_cameras(SAMPLE).of(subject, action)[0]
     camera = view.from_world(world)
     screen = view.to_screen(camera)
     pixels = denormalise_screen(screen, width=view.width, height=view.height).numpy()

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from chromium import INSTALL, find_chromium
 from hostile import touches
 from motions import moved, sample_motion, with_gaps
 from paths import ROOT
@@ -240,8 +241,9 @@ def test_one_frame_is_a_motion(tmp_path, name):
     assert path.stat().st_size > 500
 
 
-def test_ci_installs_what_the_tests_of_the_viewer_need():
-    from chromium import INSTALL
-
-    assert INSTALL in (ROOT / ".ci" / "run").read_text()
-    assert INSTALL in (ROOT / "CONTRIBUTING.md").read_text()
+def test_without_a_browser_the_tests_of_the_viewer_tell_how_to_install_it(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(AssertionError, match=INSTALL):
+        find_chromium()
+    for file in (".ci/run", "CONTRIBUTING.md"):
+        assert INSTALL in (ROOT / file).read_text()
