@@ -3,6 +3,7 @@
 import logging
 import os
 import struct
+import sys
 from dataclasses import replace
 from fractions import Fraction
 
@@ -12,8 +13,9 @@ import pytest
 from motions import moved, sample_motion, with_gaps
 from PIL import Image
 
+from common.errors import UserError
 from common.inference.motion import PinholeCamera, State
-from common.motion_files import gif_file
+from common.motion_files import gif_file, video_file
 from common.motion_files.drawing import Magnified
 from common.motion_files.film import Film
 from common.motion_files.palette import PANEL, STATE_COLOURS, rgb
@@ -298,7 +300,17 @@ def test_a_long_gif_ends_and_says_so(tmp_path, caplog, monkeypatch):
         assert gif.n_frames <= 7
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", [["-preset", "none"], ["-frames:v", "3"]])
+def test_a_video_that_ffmpeg_does_not_finish_is_none(tmp_path, monkeypatch, encoding):
+    monkeypatch.setattr(video_file, "ENCODING", [*encoding, *video_file.ENCODING[2:]])
+    motion = sample_motion(frames=slice(0, 30))
+    with pytest.raises(UserError, match=r"cannot write .*video\.mp4: ffmpeg stopped early"):
+        WRITERS["video"].write([motion], tmp_path, options=WriteOptions(size=(320, 180)))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_video_without_ffmpeg_names_the_package(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "imageio_ffmpeg", None)
-    with pytest.raises(Exception, match="a video needs imageio-ffmpeg: pip install"):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(UserError, match="a video needs imageio-ffmpeg: pip install"):
         WRITERS["video"].write([sample_motion(frames=slice(0, 2))], tmp_path)

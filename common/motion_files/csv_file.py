@@ -32,16 +32,16 @@ def save_csv(motions: Sequence[Motion], path: Path, options: WriteOptions) -> No
     Args:
         motions: one per person.
         path: the file.
-        options: whether progress is shown.
+        options: not used.
 
     Raises:
         UserError: it cannot be written.
     """
-    runs = [(motion, run) for motion in motions for run in pieces(len(motion.time))]
     with whole_file(path) as stream:
         stream.write(f"{','.join(COLUMNS)}\n".encode())
-        for motion, run in options.track(runs, total=len(runs), title=path.name):
-            stream.write(_rows(motion, run).encode("utf-8", "replace"))
+        for motion in motions:
+            for run in pieces(len(motion.time)):
+                stream.write(_rows(motion, run).encode("utf-8", "replace"))
 
 
 def _rows(motion: Motion, run: slice) -> str:

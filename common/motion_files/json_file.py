@@ -42,15 +42,14 @@ def save_json(motions: Sequence[Motion], path: Path, options: WriteOptions) -> N
     Args:
         motions: one per person.
         path: the file.
-        options: whether progress is shown.
+        options: not used.
 
     Raises:
         UserError: it cannot be written.
     """
     with whole_file(path) as stream:
         stream.write(_open(ABOUT).encode() + b',\n"people": [')
-        people = options.track(motions, total=len(motions), title=path.name)
-        for number, motion in enumerate(people):
+        for number, motion in enumerate(motions):
             stream.write(b",\n" if number else b"\n")
             for text in _person(motion):
                 stream.write(text.encode())
