@@ -5,8 +5,15 @@ from types import ModuleType
 
 from common.errors import UserError
 
-# Module -> package to install: for preparing data, and for .mat files of predictions (SciPy).
-OPTIONAL = {"cdflib": "cdflib", "scipy.io": "scipy", "h5py": "h5py", "smplx.lbs": "smplx"}
+# Module -> package to install: for preparing data, for .mat files of predictions (SciPy), and
+# for videos (imageio-ffmpeg).
+OPTIONAL = {
+    "cdflib": "cdflib",
+    "scipy.io": "scipy",
+    "h5py": "h5py",
+    "smplx.lbs": "smplx",
+    "imageio_ffmpeg": "imageio-ffmpeg",
+}
 
 
 def optional(module: str, *, needed_by: str) -> ModuleType:
