@@ -10,7 +10,7 @@ import numpy as np
 
 from common.data.npz import load_npz, numeric_shape
 from common.data.units import wrong_length_unit
-from common.errors import UserError
+from common.errors import UserError, shown
 from dataset.preparation import to_float32
 
 FRAME_RATE = 50.0  # of what the preparation writes
@@ -53,7 +53,7 @@ def read_npz_clips(path: Path) -> Iterator[MotionClip]:
         name, _, part = key.partition("|")
         if part == "rel":
             continue
-        where = f"{path}: {name}"
+        where = f"{path}: {shown(name)}"
         poses = value if not part else _unpacked(value, content.get(f"{name}|rel"), where)
         shape = numeric_shape(poses)
         if len(shape) != 3 or shape[1:] != (17, 3) or not shape[0]:

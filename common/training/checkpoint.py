@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common.errors import UserError, listing
+from common.errors import UserError, listing, shown
 from common.files import write_atomically
 from common.log import LOG
 
@@ -43,7 +43,7 @@ def load_torch(path: str | Path) -> Any:
         text = str(error)
         if re.search("unsupported (global|class)", text, re.IGNORECASE):
             name = re.split(" was not| not | whose ", text.split("GLOBAL ", 1)[-1], maxsplit=1)[0]
-            raise UserError(f"{path}: refused, it holds more than tensors: {name}") from None
+            raise UserError(f"{path}: refused, it holds more than tensors: {shown(name)}") from None
         raise UserError(f"{path}: not a checkpoint, or damaged ({type(error).__name__})") from None
 
 
