@@ -2,14 +2,16 @@
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from common.errors import UserError
+from common.errors import UserError, shown
 
 LOCK_FILE = ".lock"
+LARGEST_SHARE = 0.5  # of the machine's memory that one file may fill
 
 
 @contextmanager
@@ -42,6 +44,82 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         raise UserError(f"cannot write {path}: {reason}{kept}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Open a file of data to read; pipes, devices and sockets, which may never end, are refused.
+
+    Args:
+        path: the file; links are followed.
+
+    Raises:
+        UserError: it is missing, no regular file, or cannot be opened.
+    """
+    # Opening a pipe waits for its other end, unless told not to.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        check_regular(path)
+        return os.fdopen(os.open(path, flags), "rb")
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UserError(f"{shown(path)}: {_reason(error)}") from None
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Require a regular file, for readers that open it themselves.
+
+    Raises:
+        UserError: it is missing, something else, or out of reach.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise UserError(f"{shown(path)}: {_reason(error)}") from None
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{shown(path)} is a directory, a file is needed")
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{shown(path)} is a pipe, a device or a socket, a file is needed")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return str(getattr(error, "strerror", None) or error)
+
+
+def check_memory(needed: int) -> None:
+    """Require that a file fits into this machine's memory.
+
+    Args:
+        needed: bytes.
+
+    Raises:
+        MemoryError: it does not fit.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not every system tells
+        return
+    if 0 < memory * LARGEST_SHARE < needed:
+        raise MemoryError(f"{needed:,} bytes of {memory:,}")
+
+
+def files_below(folder: Path, suffix: str) -> list[Path]:
+    """Every file below a folder whose name ends so, sorted.
+
+    Links are followed, each folder once, so that loops of links end.
+    """
+    seen: set[tuple[int, int]] = set()
+    found = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        identity = (status.st_dev, status.st_ino)
+        if status.st_ino and identity in seen:  # 0: a file system that does not tell
+            folders.clear()
+            continue
+        seen.add(identity)
+        folders.sort()
+        found += [Path(place, name) for name in names if name.endswith(suffix)]
+    return sorted(found, key=os.fspath)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.data.npz import load_npz
+from common.data.keypoint_files import frame_rate
+from common.data.npz import float_tensor, load_npz, numbers
 from common.data.skeleton import JOINT_ABSENT_FROM_16
-from common.errors import UserError
+from common.errors import UserError, shown
+from common.files import files_below
 from common.log import LOG
 from dataset import preparation
 
@@ -75,14 +77,18 @@ class Motion:
         if "poses" not in content:
             raise Unusable("no poses in it")
         angles, positions, shape = (_numbers(content.get(k)) for k in ("poses", "trans", "betas"))
-        rate = _numbers(content.get("mocap_framerate", content.get("mocap_frame_rate"))).flatten()
+        rate = content.get("mocap_framerate", content.get("mocap_frame_rate"))
         if angles.dim() != 2 or angles.shape[1] not in [3 * joints for joints in MODEL_JOINTS]:
             raise Unusable("not the 156 angles of SMPL-H or the 72 of SMPL")
         if positions.shape != (len(angles), 3) or shape.dim() != 1 or not len(shape):
             raise Unusable("poses, trans and betas do not fit together")
-        if len(rate) != 1 or rate <= 0:
-            raise Unusable("no frame rate in it")
-        return cls(angles, positions, shape, _gender(content.get("gender")), float(rate))
+        try:
+            fps = frame_rate(rate, str(path))
+        except UserError as error:
+            if rate is not None:
+                LOG.info("%s", error)
+            raise Unusable("no frame rate in it") from None
+        return cls(angles, positions, shape, _gender(content.get("gender")), fps)
 
 
 def _numbers(value: Any) -> Tensor:
@@ -91,18 +97,21 @@ def _numbers(value: Any) -> Tensor:
     Raises:
         Unusable: NaN or infinity in it.
     """
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
+    array = numbers(value)
+    if array is None:
         return torch.empty(0)
-    if not np.isfinite(array).all():
+    tensor = float_tensor(array)
+    if not tensor.isfinite().all():
         raise Unusable("NaN or infinity in it")
-    return torch.from_numpy(array.astype(np.float32))
+    return tensor
 
 
 def _gender(value: Any) -> str:
     """ "male" from what files have: 'male', b'male', an array of either, or "b'male'"."""
-    word = np.asarray(value).reshape(-1)[0]
-    word = word.decode() if isinstance(word, bytes) else str(word)
+    while isinstance(value, list | tuple) and value:
+        value = value[0]
+    word = value.reshape(-1)[0] if isinstance(value, np.ndarray) and value.size else value
+    word = word.decode("latin1") if isinstance(word, bytes) else shown(word)
     word = word.removeprefix("b'").strip("'").lower()
     return word if word in GENDERS else GENDERS[0]
 
@@ -235,16 +244,17 @@ def _model_arrays(path: Path) -> dict[str, Tensor]:
     content = load_npz(path)
     arrays, sizes = {}, {"2": 2, "3": 3}
     for name, axes in MODEL_AXES.items():
-        array = np.asarray(content.get(name))
-        fits = array.dtype.kind in "fiu" and array.ndim == len(axes)
-        if not fits or any(
-            sizes.setdefault(axis, size) != size
-            for axis, size in zip(axes, array.shape, strict=True)
+        array = numbers(content.get(name))
+        shape = () if array is None else array.shape
+        if (
+            array is None
+            or len(shape) != len(axes)
+            or any(sizes.setdefault(a, s) != s for a, s in zip(axes, shape, strict=True))
         ):
             raise UserError(
-                f"{path}: its {name} of shape {array.shape} is not that of a SMPL-H or SMPL model"
+                f"{path}: its {name} of shape {shape} is not that of a SMPL-H or SMPL model"
             )
-        arrays[name] = torch.from_numpy(array.astype(np.float32))
+        arrays[name] = float_tensor(array)
     if sizes["K"] not in MODEL_JOINTS or sizes["P"] != 9 * (sizes["K"] - 1):
         raise UserError(f"{path}: {sizes['K']} joints; SMPL-H has 52, SMPL 24")
     return arrays
@@ -307,7 +317,7 @@ def model_files(path: Path) -> dict[str, Path]:
             found[gender] = place
     if found:
         return found
-    if path.suffix == ".pkl" or any(path.rglob("*.pkl")):
+    if path.suffix == ".pkl" or files_below(path, ".pkl"):
         raise UserError(
             f"{path}: a model in a .pkl file is not read, since reading one can run any code; get "
             "the .npz files that the page of AMASS leads to, or save a model you trust as .npz"
@@ -329,11 +339,13 @@ def read_regressor(path: Path) -> Tensor:
         UserError: it holds something else.
     """
     content = preparation.load_arrays(path, "regressor")
-    arrays = [np.asarray(array) for array in content.values()]
-    shapes = [array.shape for array in arrays]
-    if len(arrays) != 1 or len(shapes[0]) != 2 or shapes[0][0] not in (16, 17):
-        raise UserError(f"{path}: shapes {shapes}; one of 16 or 17 joints x vertices is needed")
-    matrix = arrays[0]
+    arrays = [numbers(array) for array in content.values()]
+    shapes = [() if array is None else array.shape for array in arrays]
+    matrix = arrays[0] if len(arrays) == 1 else None
+    if matrix is None or matrix.ndim != 2 or len(matrix) not in (16, 17):
+        raise UserError(
+            f"{path}: shapes {shown(shapes)}; one of 16 or 17 joints x vertices is needed"
+        )
     if matrix.dtype.kind != "f" or not np.allclose(matrix.sum(1), 1, atol=0.01):
         raise UserError(f"{path}: a joint's weights must add up to 1")
     if len(matrix) == 17:

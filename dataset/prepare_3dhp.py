@@ -18,10 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.cli.entry import run_script
 from common.data.mpi_inf_3dhp import TEST_FILE, TRAIN_FILE
 from common.data.npz_writer import dictionary_file
-from common.errors import UserError
+from common.errors import UserError, shown
+from common.files import check_memory, check_regular
 from common.log import LOG
 from common.optional import optional
 from dataset import preparation
+from dataset.matlab_scan import PACKED, check_matlab_5
 from dataset.preparation import output_paths
 
 SCRIPT = "prepare_3dhp.py"
@@ -161,10 +163,14 @@ def read_training(
         UserError: the file cannot be read, or holds something else.
     """
     names = [name for name, _ in TRAIN_VARIABLES.values()]
+    check_regular(path)
     try:
+        check_matlab_5(path)
         content = scipy_io.loadmat(path, variable_names=names)
+    except UserError:
+        raise
     except Exception as error:  # damaged bytes surface as almost any exception of the reader
-        raise UserError(f"{path}: not a MATLAB 5 file ({error})") from None
+        raise UserError(f"{path}: not a MATLAB 5 file ({shown(error)})") from None
     views: dict[str, dict[str, np.ndarray]] = {str(camera): {} for camera in CAMERAS}
     for key, (name, coordinates) in TRAIN_VARIABLES.items():
         cells = np.ravel(content.get(name, ()))
@@ -218,11 +224,18 @@ def read_test(h5py: ModuleType, path: Path) -> dict[str, np.ndarray]:
         UserError: the file cannot be read, or holds something else.
     """
     names = [name for name, _, _ in TEST_VARIABLES.values()]
+    check_regular(path)
     try:
         with h5py.File(path, "r") as stream:
-            content = {name: np.asarray(stream[name]) for name in names if name in stream}
+            content = {
+                name: read_variable(h5py, stream, name, path.stat().st_size)
+                for name in names
+                if name in stream
+            }
+    except UserError:
+        raise
     except Exception as error:  # damaged bytes surface as almost any exception of the reader
-        raise UserError(f"{path}: not a MATLAB 7.3 file ({error})") from None
+        raise UserError(f"{path}: not a MATLAB 7.3 file ({shown(error)})") from None
     entry: dict[str, np.ndarray] = {}
     for key, (name, frame_shape, kind) in TEST_VARIABLES.items():
         if name in content:
@@ -236,6 +249,32 @@ def read_test(h5py: ModuleType, path: Path) -> dict[str, np.ndarray]:
     if not np.isin(entry["valid"], (0, 1)).all():
         raise UserError(f"{path}: valid_frame holds numbers other than 0 and 1")
     return entry
+
+
+def read_variable(h5py: ModuleType, stream: Any, name: str, file_size: int) -> np.ndarray:
+    """An array of an HDF5 file whose bytes are in the file.
+
+    Args:
+        h5py: the library.
+        stream: the open file.
+        name: of the variable.
+        file_size: bytes.
+
+    Raises:
+        UserError: it is none, lies in another file, or is declared larger than the file explains.
+    """
+    where = f"{stream.filename}: {name}"
+    variable, link = stream[name], stream.get(name, getlink=True)
+    if not isinstance(variable, h5py.Dataset) or variable.dtype.kind not in "fiub":
+        raise UserError(f"{where} is no array of numbers")
+    if not isinstance(link, h5py.HardLink) or variable.external or variable.is_virtual:
+        raise UserError(f"{where} lies in another file")
+    if variable.nbytes and not variable.id.get_storage_size():
+        raise UserError(f"{where} has shape {variable.shape}, but no data")
+    if variable.nbytes > PACKED * file_size:
+        raise UserError(f"{where} has {variable.nbytes:,} bytes in a file of {file_size:,}")
+    check_memory(variable.nbytes)
+    return np.asarray(variable)
 
 
 def frames_first(array: np.ndarray, frame_shape: tuple[int, ...], where: str) -> np.ndarray:

@@ -5,9 +5,7 @@ before a randomly chosen Human3.6M camera and projects. Needs smplx.
 """
 # ruff: noqa: E402  (common/ is found on the path that is added first)
 
-import glob
 import math
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -28,6 +26,7 @@ from common.data.h36m import TRAIN_SUBJECTS
 from common.data.npz_writer import dictionary_file
 from common.data.pose_ops import centre_on_root
 from common.errors import UserError, listing
+from common.files import files_below
 from common.log import LOG
 from common.optional import optional
 from dataset import preparation
@@ -103,8 +102,7 @@ def find_files(folder: Path) -> list[Path]:
     Raises:
         UserError: there is none.
     """
-    pattern = os.path.join(glob.escape(str(folder)), "**", "*.npz")
-    files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    files = files_below(folder, ".npz")
     if not files:
         raise UserError(f"{folder}: no .npz files in it")
     return files

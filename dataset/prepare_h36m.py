@@ -5,8 +5,6 @@ metres, with their projections into the four cameras. Needs cdflib.
 """
 # ruff: noqa: E402  (common/ is found on the path that is added first)
 
-import glob
-import os
 import re
 import sys
 from argparse import Namespace
@@ -23,7 +21,8 @@ from common.cli.entry import run_script
 from common.data.camera import CameraView, denormalise_screen, load_cameras
 from common.data.npz_writer import dictionary_file
 from common.data.skeleton import H36M_32_TO_17
-from common.errors import UserError
+from common.errors import UserError, shown
+from common.files import check_regular, files_below
 from common.log import LOG
 from common.optional import optional
 from dataset import preparation
@@ -74,8 +73,9 @@ def find_sequences(folder: Path) -> list[tuple[str, str, Path]]:
         UserError: there are none, or two files for one sequence.
     """
     found: dict[str, dict[str, Path]] = {subject: {} for subject in SUBJECTS}
-    pattern = os.path.join(glob.escape(str(folder.resolve())), "**", "D3_Positions", "*.cdf")
-    for path in map(Path, sorted(glob.glob(pattern, recursive=True))):
+    for path in files_below(folder.resolve(), ".cdf"):
+        if path.parent.name != "D3_Positions":
+            continue
         subject, action = subject_of(path), action_name(path.stem)
         if subject not in found:
             LOG.info("skipped: %s, not of %s", path, ", ".join(SUBJECTS))
@@ -168,10 +168,11 @@ def read_positions(cdflib: ModuleType, path: Path) -> np.ndarray:
     Raises:
         UserError: the file cannot be read, or holds something else.
     """
+    check_regular(path)
     try:
         values = np.asarray(cdflib.CDF(str(path)).varget("Pose"), dtype=np.float64)
     except Exception as error:  # damaged bytes surface as almost any exception of the reader
-        raise UserError(f"{path}: not a CDF file with a variable Pose ({error})") from None
+        raise UserError(f"{path}: not a CDF file with a variable Pose ({shown(error)})") from None
     if values.size == 0 or values.shape[-1] != 96 or values.size != np.prod(values.shape[-2:]):
         raise UserError(f"{path}: Pose has shape {values.shape}, (1, frames, 96) is needed")
     poses = values.reshape(-1, 32, 3)

@@ -8,6 +8,7 @@ given in the same units, so that projecting camera-space points leads to the sam
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.errors import UserError
+from common.data.npz import described, float_tensor, integer, making_sense, numbers
+from common.errors import UserError, shown
+from common.files import open_regular
 
 CAMERA_FILE = "h36m_cameras.json"
 # width: x in [-1, 1] over the image's width, y scaled alike (published models). longer: the longer
@@ -24,6 +27,9 @@ CAMERA_FILE = "h36m_cameras.json"
 NORMALISATIONS = ("width", "longer", "rays")
 UNDISTORT_STEPS = 20
 PACKAGED_CAMERAS = Path(__file__).resolve().parents[2] / "dataset" / CAMERA_FILE
+
+MAX_CAMERA_FILE = 10_000_000  # bytes
+MAX_IMAGE = 100_000  # pixels
 
 
 def normalise_screen(pixel: Tensor, *, width: int, height: int) -> Tensor:
@@ -197,36 +203,62 @@ def load_cameras(root: Path) -> Cameras:
     Raises:
         UserError: the file is not in the format.
     """
-    path = root / CAMERA_FILE if (root / CAMERA_FILE).exists() else PACKAGED_CAMERAS
-    try:
-        content = json.loads(path.read_text())
+    own = root / CAMERA_FILE
+    path = own if os.path.lexists(own) else PACKAGED_CAMERAS
+    where = f"{path}: not a camera file"
+    with making_sense(where, "the format of dataset/README.md"), open_regular(path) as stream:
+        if os.fstat(stream.fileno()).st_size > MAX_CAMERA_FILE:
+            raise UserError(f"{where}, over {MAX_CAMERA_FILE / 1e6:.0f} MB large")
+        content = json.loads(stream.read())
+        inner, subjects = content["intrinsic"], content["extrinsic"]
         return Cameras(
             {
                 subject: [
-                    _camera_view(inner, outer)
-                    for inner, outer in zip(content["intrinsic"], extrinsics, strict=True)
+                    _camera_view(i, e, f"{where}: camera {number} of {shown(subject)}")
+                    for number, (i, e) in enumerate(zip(inner, extrinsics, strict=True))
                 ]
-                for subject, extrinsics in content["extrinsic"].items()
+                for subject, extrinsics in subjects.items()
             },
             {
-                (subject, action): [_camera_view(view, view) for view in views]
+                (subject, action): [
+                    _camera_view(view, view, f"{where}: {shown(subject)} {shown(action)}")
+                    for view in views
+                ]
                 for subject, actions in content.get("sequences", {}).items()
                 for action, views in actions.items()
             },
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a camera file ({type(error).__name__}: {error})") from None
 
 
-def _camera_view(inner: dict[str, Any], outer: dict[str, Any]) -> CameraView:
-    width, height = inner["res_w"], inner["res_h"]
-    focal = torch.tensor(inner["focal_length"]) / width * 2
-    centre = normalise_screen(torch.tensor(inner["center"]), width=width, height=height)
-    distortion = torch.tensor([*inner["radial_distortion"], *inner["tangential_distortion"]])
-    return CameraView(
-        intrinsics=torch.cat([focal, centre, distortion]),
-        orientation=torch.tensor(outer["orientation"]),
-        centre=torch.tensor(outer["translation"]) / 1000,
-        width=width,
-        height=height,
-    )
+def _camera_view(inner: dict[str, Any], outer: dict[str, Any], where: str) -> CameraView:
+    def entries(held: Any, key: str, count: int) -> Tensor:
+        """A list of so many finite numbers, float32."""
+        values = numbers(held[key])
+        if values is None or values.shape != (count,):
+            raise UserError(f"{where}: {key!r} {described(held[key])}; {count} numbers are needed")
+        tensor = float_tensor(values)
+        if not tensor.isfinite().all():
+            raise UserError(f"{where}: {key!r} holds numbers that are not finite")
+        return tensor
+
+    with making_sense(where, "the format of dataset/README.md"):
+        width, height = (
+            integer(inner[key], f"{where}: {key!r}", low=1, high=MAX_IMAGE)
+            for key in ("res_w", "res_h")
+        )
+        focal = entries(inner, "focal_length", 2)
+        if (focal <= 0).any():
+            raise UserError(f"{where}: 'focal_length' is not above 0")
+        centre = normalise_screen(entries(inner, "center", 2), width=width, height=height)
+        distortion = [entries(inner, "radial_distortion", 3)]
+        distortion.append(entries(inner, "tangential_distortion", 2))
+        orientation = entries(outer, "orientation", 4)
+        if abs(orientation.norm().item() - 1) > 0.01:
+            raise UserError(f"{where}: 'orientation' is no unit quaternion w x y z")
+        return CameraView(
+            intrinsics=torch.cat([focal / width * 2, centre, *distortion]),
+            orientation=orientation,
+            centre=entries(outer, "translation", 3) / 1000,
+            width=width,
+            height=height,
+        )

@@ -17,7 +17,8 @@ def wrong_length_unit(pose_3d: np.ndarray, *, units_per_metre: float = 1.0) -> s
         pose_3d: (L, J, 3), NaN where not known.
         units_per_metre: of the unit that is needed: 1 for metres, 1000 for millimetres.
     """
-    relative = np.abs(pose_3d - pose_3d[:, :1]).reshape(len(pose_3d), -1).max(1)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity is found elsewhere
+        relative = np.abs(pose_3d - pose_3d[:, :1]).reshape(len(pose_3d), -1).max(1)
     known = relative[np.isfinite(relative)]
     if not len(known):
         return ""
