@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from common.cli.parser import Parser
 from common.data.camera import PACKAGED_CAMERAS
-from common.data.npz import load_npz
+from common.data.npz import load_npy, load_npz
 from common.data.skeleton import H36M_16, H36M_17
 from common.errors import UserError
 from common.log import LOG
@@ -66,14 +66,7 @@ def load_arrays(path: Path, npy_entry: str) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read, or holds more than data.
     """
-    if path.suffix != ".npy":
-        return load_npz(path)
-    try:
-        return {npy_entry: np.load(path, allow_pickle=False)}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except Exception as error:  # damaged bytes surface as almost any exception of the decoder
-        raise UserError(f"{path}: not an .npy file of one plain array ({error})") from None
+    return {npy_entry: load_npy(path)} if path.suffix == ".npy" else load_npz(path)
 
 
 def check_finite(values: np.ndarray, where: str) -> None:
@@ -122,13 +115,15 @@ def random_source(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest))
 
 
-def keypoint_metadata(num_joints: int) -> dict[str, Any]:
-    """The entry `metadata` of a file of 2D poses: what its 16 or 17 joints are."""
+def keypoint_metadata(num_joints: int, fps: float | None = None) -> dict[str, Any]:
+    """The entry `metadata` of a file of 2D poses: what its 16 or 17 joints are, frames/s."""
     skeleton = H36M_17 if num_joints == 17 else H36M_16
+    rate = {} if fps is None else {"fps": fps}
     return {
         "layout_name": "h36m",
         "num_joints": num_joints,
         "keypoints_symmetry": [list(skeleton.left), list(skeleton.right)],
+        **rate,
     }
 
 

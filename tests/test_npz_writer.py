@@ -2,14 +2,18 @@
 
 import errno
 import os
+import pickletools
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
+from paths import SAMPLE
 
 from common.data.npz import load_npz
 from common.data.npz_writer import dictionary_file
 from common.errors import UserError
+from dataset import preparation
 
 
 def numbered_items(count, kilobytes=1):
@@ -71,3 +75,46 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         write(path, numbered_items(2))
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["a.npz"]
+
+
+def names_in(path):
+    """Every module that the pickles of an .npz file name."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            with archive.open(member) as stream:
+                np.lib.format.read_magic(stream)
+                _, _, dtype = np.lib.format.read_array_header_1_0(stream)
+                for opcode, argument, _ in (
+                    pickletools.genops(stream.read()) if dtype == "O" else ()
+                ):
+                    assert opcode.name != "STACK_GLOBAL"  # its names would be on the stack
+                    if opcode.name == "GLOBAL":
+                        yield argument.split()[0]
+
+
+OF_NUMPY_1_AND_2 = {"numpy", "numpy.core.multiarray"}
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLE.glob("*.npz")), ids=lambda path: path.stem)
+def test_the_sample_opens_in_numpy_1_and_2(path):
+    assert set(names_in(path)) == OF_NUMPY_1_AND_2
+
+
+def test_what_we_write_opens_in_numpy_1_and_2(tmp_path):
+    tricky = "cnumpy._core.multiarray\n_reconstruct\n"
+    item = {
+        "text": tricky,
+        "bytes": np.frombuffer(tricky.encode(), np.uint8),
+        "scalar": np.float64(2.5),
+        "objects": np.array([1, None], dtype=object),
+        "fortran": np.asfortranarray(np.ones((2, 3))),
+    }
+    metadata = preparation.keypoint_metadata(17, 25.0)
+    path = write(tmp_path / "a.npz", [(tricky, item)], metadata=metadata)
+    assert set(names_in(path)) <= OF_NUMPY_1_AND_2
+    with np.load(path, allow_pickle=True) as entries:
+        assert entries["metadata"].item() == metadata
+        held = entries["poses"].item()[tricky]
+    assert held["text"] == tricky and held["bytes"].tobytes() == tricky.encode()
+    assert held["scalar"] == 2.5 and held["objects"].tolist() == [1, None]
+    assert load_npz(path)["poses"][tricky]["fortran"].tolist() == [[1, 1, 1], [1, 1, 1]]

@@ -5,6 +5,7 @@ takes it item by item and writes the same; `numpy.load` and `common.data.npz` re
 """
 
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from numpy.lib import format as npy_format
 from common.files import whole_file
 
 PROTOCOL = 3  # from protocol 4 on a pickle is cut into frames, so that parts do not add up to one
+NEW_NAME, OLD_NAME = "numpy._core.", "numpy.core."  # of the module of NumPy 2, of NumPy 1
+HEADER = {"descr": "|O", "fortran_order": False, "shape": ()}  # of a pickled object
 _PLACEHOLDER = 0x5A5A5A5A  # an integer: nothing in a pickle refers back to it
 
 
@@ -40,10 +43,10 @@ def dictionary_file(path: Path, key: str, **others: Any) -> Iterator[Callable[[A
     with whole_file(path) as stream, zipfile.ZipFile(stream, "w") as archive:
         for name, value in others.items():
             with archive.open(_member(name), "w") as member:
-                npy_format.write_array(member, np.array(value, dtype=object), allow_pickle=True)
+                npy_format.write_array_header_1_0(member, HEADER)
+                member.write(portable_pickle(np.array(value, dtype=object)))
         with archive.open(_member(key), "w", force_zip64=True) as member:
-            header = {"descr": "|O", "fortran_order": False, "shape": ()}
-            npy_format.write_array_header_1_0(member, header)
+            npy_format.write_array_header_1_0(member, HEADER)
             before, after = _around_the_item_of_an_array()
             member.write(before + pickle.EMPTY_DICT)
 
@@ -62,13 +65,29 @@ def _member(name: str) -> zipfile.ZipInfo:
     return info
 
 
+def portable_pickle(value: Any) -> bytes:
+    """A pickle that NumPy 1 and 2 read: NumPy 2 names a module that NumPy 1 does not have.
+
+    NumPy 2 reads both names. The names are replaced where the opcodes have them, so that the same
+    bytes inside of an array or a text stay as they are.
+    """
+    whole = pickle.dumps(value, PROTOCOL)
+    parts, done = [], 0
+    for opcode, argument, place in pickletools.genops(whole):
+        if opcode.name == "GLOBAL" and str(argument).startswith(NEW_NAME):
+            assert place is not None  # it is of bytes
+            parts += [whole[done : place + 1], OLD_NAME.encode()]
+            done = place + 1 + len(NEW_NAME)
+    return b"".join([*parts, whole[done:]])
+
+
 def _pickle_body(value: Any) -> bytes:
     """A pickle without what opens it (two bytes, the protocol) and what ends it (one)."""
-    return pickle.dumps(value, PROTOCOL)[2:-1]
+    return portable_pickle(value)[2:-1]
 
 
 def _around_the_item_of_an_array() -> tuple[bytes, bytes]:
     """What stands before and after the item in the pickle of a 0-d object array."""
-    whole = pickle.dumps(np.array(_PLACEHOLDER, dtype=object), PROTOCOL)
+    whole = portable_pickle(np.array(_PLACEHOLDER, dtype=object))
     before, after = whole.split(_pickle_body(_PLACEHOLDER))
     return before, after
