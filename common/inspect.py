@@ -8,9 +8,17 @@ import numpy as np
 from common.cli.entry import run_script
 from common.cli.parser import Parser
 from common.data.base import FileClip
-from common.data.inspect import check, clip_length, outside_the_image, read_clips, summary_lines
+from common.data.inspect import (
+    check,
+    clip_length,
+    not_detected,
+    outside_the_image,
+    read_clips,
+    summary_lines,
+)
 from common.data.npz import float_tensor
-from common.data.skeleton import SKELETONS
+from common.data.registry import DATA_SETS
+from common.data.skeleton import SKELETONS, Skeleton
 from common.errors import UserError
 from common.evaluation.drawing import draw_skeleton, new_figure, same_limits, save
 from common.log import LOG
@@ -26,12 +34,12 @@ def main() -> None:
     parser.add_argument("--sequence", default="", help="draw a sequence whose name begins so")
     parser.add_argument("--picture", type=Path, help="PNG file (default: FILE.png, here)")
     args = parser.parse_args()
-    kind, clips = read_clips(args.file)
-    LOG.info("%s: %s, %.1f MB", args.file, kind, args.file.stat().st_size / 1e6)
+    content, clips = read_clips(args.file)
+    LOG.info("%s: %s, %.1f MB", args.file, content, args.file.stat().st_size / 1e6)
     for line in summary_lines(clips):
         LOG.info(line)
     problems = [problem for clip in clips for problem in check(clip)]
-    notes = [note for clip in clips for note in outside_the_image(clip)]
+    notes = [note for kind in (not_detected, outside_the_image) for c in clips for note in kind(c)]
     for what, found in (("note", notes), ("problem", problems)):
         for text in found[:SHOWN]:
             LOG.info("%s: %s", what, text)
@@ -52,6 +60,13 @@ def _chosen(clips: list[FileClip], prefix: str) -> FileClip:
             return clip
     shown = ", ".join(clip.name for clip in clips[:5])
     raise UserError(f"--sequence {prefix!r}: no such sequence; there are {shown} ...")
+
+
+def skeleton_with(num_joints: int) -> Skeleton | None:
+    """A skeleton of this project or of a data set with so many joints, if there is one."""
+    of_data_sets = (s for known in DATA_SETS.values() for s in known.skeletons.values())
+    all_known = (*SKELETONS.values(), *of_data_sets)
+    return next((known for known in all_known if known.num_joints == num_joints), None)
 
 
 def draw(path: Path, clip: FileClip, frame: int | None) -> int:
@@ -90,8 +105,7 @@ def draw(path: Path, clip: FileClip, frame: int | None) -> int:
             axis.set_axis_off()
             continue
         joints = clip.to_skeleton(pose)
-        by_count = (s for s in SKELETONS.values() if s.num_joints == len(joints))
-        skeleton = clip.skeleton or next(by_count)
+        skeleton = clip.skeleton or skeleton_with(len(joints))
         draw_skeleton(axis, joints[:, list(columns)] * np.array(signs), skeleton)
     if pose_3d is not None:
         same_limits(axes[0, 1:])

@@ -1,9 +1,10 @@
 """Keypoints of your own -> files in the format of Human3.6M's, which trainer.py reads.
 
 Takes one file per clip and camera, <subject>_<action>.npz or <subject>_<action>_cam<k>.npz, with
-`keypoints` (frames, joints, 2), pixels (a third number, a confidence, is dropped), and, if known,
+`keypoints` (frames, joints, 2), pixels, or with a confidence as the third number, and, if known,
 `positions_3d` (frames, 17 or 16 joints in this project's order, 3), metres in camera space. A .npy
-file holds keypoints only. Everything is checked before anything is written.
+file holds keypoints only. A joint that was not detected is NaN, 0 0 or of confidence 0; NaN is
+written. Everything is checked before anything is written.
 """
 # ruff: noqa: E402  (common/ is found on the path that is added first)
 
@@ -20,14 +21,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.cli.entry import run_script
-from common.cli.values import at_least, positive
+from common.cli.values import at_least, frames_per_second, positive
 from common.data.camera import CAMERA_FILE, PACKAGED_CAMERAS
-from common.data.layouts import H36M, LAYOUTS, Layout, implausible, layout_of
-from common.data.npz import numeric_shape
+from common.data.detections import Detections
+from common.data.h36m import FRAME_RATE
+from common.data.keypoint_files import told_layout
+from common.data.layouts import H36M, LAYOUTS, Layout, implausible
+from common.data.npz import described, numbers
 from common.data.npz_writer import dictionary_file
 from common.data.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
 from common.data.units import wrong_length_unit, wrong_pixels
-from common.errors import UserError, listing
+from common.errors import UserError, listing, shown
 from common.files import whole_file
 from common.log import LOG
 from dataset import preparation
@@ -47,9 +51,11 @@ class Clip:
         subject: who.
         action: what, and the number of the camera if there is one: "walk cam0". The table of a
             test counts it as "walk".
-        keypoints: (L, 16 or 17, 2) float32 pixels.
+        keypoints: (L, 16 or 17, 2) float32 pixels, NaN where not detected; (L, 16 or 17, 3) where
+            the file has confidences.
         positions: (L, 17, 3) float32 metres in camera space, None if they are not known.
         joints_3d: how many joints of the positions are the user's own, 16 or 17.
+        missing_share: share of the file's 2D joints that were not detected.
     """
 
     subject: str
@@ -57,6 +63,7 @@ class Clip:
     keypoints: np.ndarray
     positions: np.ndarray | None
     joints_3d: int
+    missing_share: float = 0.0
 
 
 def main() -> None:
@@ -68,7 +75,7 @@ def main() -> None:
     names = ("data_3d_h36m.npz", f"data_2d_h36m_{args.name}.npz", CAMERA_FILE)
     path_3d, path_2d, path_cameras = output_paths(args.output, names, force=args.force)
     subjects = list(dict.fromkeys(clip.subject for clip in clips))
-    write_poses(clips, subjects, path_3d, path_2d)
+    write_poses(clips, subjects, path_3d, path_2d, args.fps)
     with whole_file(path_cameras) as stream:
         stream.write(json.dumps(camera_of_all(args, subjects), indent=1).encode())
     log_summary(args, clips, subjects, [path_3d, path_2d, path_cameras])
@@ -90,6 +97,12 @@ def parse_arguments() -> Namespace:
         type=positive,
         help="focal length in pixels (default: the image's width, that is a field of view of 53 "
         "degrees; only --refine makes use of it)",
+    )
+    parser.add_argument(
+        "--fps",
+        type=frames_per_second,
+        help="frame rate of the clips, by which trainer.py turns --max_gap into frames (default: "
+        f"not told, then {FRAME_RATE} is assumed)",
     )
     parser.add_argument(
         "--layout",
@@ -136,22 +149,25 @@ def read_clip(path: Path, args: Namespace) -> Clip:
         raise UserError(f"{path}: the name is not <subject>_<action> or <subject>_<action>_cam<k>")
     content = preparation.load_arrays(path, "keypoints")
     if "keypoints" not in content:
-        raise UserError(f"{path}: no entry 'keypoints' in it ({', '.join(content) or 'nothing'})")
+        held = shown(", ".join(content)) or "nothing"
+        raise UserError(f"{path}: no entry 'keypoints' in it ({held})")
     layout = clip_layout(content, args.layout, path)
-    counts = sorted(layout.pairs)
-    keypoints = poses(content["keypoints"], counts, (2, 3), f"{path}: keypoints")[..., :2]
-    if reason := wrong_pixels(keypoints, args.width, args.height):
-        raise UserError(f"{path}: keypoints: {reason}")
-    check_inside(keypoints, args.width, args.height, f"{path}: keypoints")
-    keypoints = layout.to_ours(keypoints)
-    if args.layout is None and "metadata" not in content and (reason := implausible(keypoints)):
-        LOG.warning(
-            "warning: %s: %s; are its joints in Human3.6M's order (--layout)?", path, reason
-        )
+    detected, has_confidence = read_keypoints(content["keypoints"], layout, path, args)
+    complete = detected.complete()
+    if args.layout is None and "metadata" not in content and len(complete):
+        if reason := implausible(complete):
+            LOG.warning(
+                "warning: %s: %s; are its joints in Human3.6M's order (--layout)?", path, reason
+            )
+    keypoints = detected.xy
+    if has_confidence:
+        keypoints = np.concatenate([keypoints, detected.confidence[..., None]], axis=-1)
     positions, joints_3d = None, 17
     if "positions_3d" in content:
         where = f"{path}: positions_3d"
-        positions = poses(content["positions_3d"], (16, 17), (3,), where)
+        positions = preparation.to_float32(
+            poses(content["positions_3d"], (16, 17), (3,), where), where
+        )
         if len(positions) != len(keypoints):
             raise UserError(f"{where}: {len(positions)} frames, keypoints {len(keypoints)}")
         check_camera_space(positions, where)
@@ -162,7 +178,27 @@ def read_clip(path: Path, args: Namespace) -> Clip:
         keypoints=keypoints,
         positions=positions if joints_3d == 17 or positions is None else with_neck(positions),
         joints_3d=joints_3d,
+        missing_share=1 - float(detected.seen.mean()),
     )
+
+
+def read_keypoints(
+    held: Any, layout: Layout, path: Path, args: Namespace
+) -> tuple[Detections, bool]:
+    """The 2D joints of a clip in this project's order, and whether they have confidences.
+
+    Raises:
+        UserError: they are no pixels of an image of this size, or none was detected.
+    """
+    where = f"{path}: keypoints"
+    array = poses(held, sorted(layout.pairs), (2, 3), where)
+    detected = Detections.of(array)
+    if not detected.seen.any():
+        raise UserError(f"{where}: no joint was detected in any frame (NaN, 0 0 or confidence 0)")
+    if reason := wrong_pixels(detected.xy, args.width, args.height):
+        raise UserError(f"{where}: {reason}")
+    check_inside(detected.xy, args.width, args.height, where)
+    return detected.converted(layout.to_ours).as_float32(), array.shape[2] == 3
 
 
 def clip_layout(content: Mapping[str, Any], asked: str | None, path: Path) -> Layout:
@@ -171,7 +207,7 @@ def clip_layout(content: Mapping[str, Any], asked: str | None, path: Path) -> La
     Raises:
         UserError: they contradict each other, or the metadata tells an unknown order.
     """
-    told = layout_of(content.get("metadata"), str(path))
+    told = told_layout(content.get("metadata"), str(path))
     if asked is None:
         return told or H36M
     if told not in (None, LAYOUTS[asked]):
@@ -182,21 +218,23 @@ def clip_layout(content: Mapping[str, Any], asked: str | None, path: Path) -> La
 def poses(
     array: Any, joint_counts: Sequence[int], coordinates: Sequence[int], where: str
 ) -> np.ndarray:
-    """Finite poses (L, J, C), L > 0, as float32.
+    """Poses (L, J, C), L > 0, from a file.
 
     Raises:
-        UserError: another shape, or NaN or infinity.
+        UserError: something else.
     """
-    shape = numeric_shape(array)
+    values = numbers(array)
+    shape = () if values is None else values.shape
     if (
-        len(shape) != 3
+        values is None
+        or len(shape) != 3
         or not shape[0]
         or shape[1] not in joint_counts
         or shape[2] not in coordinates
     ):
-        numbers = [" or ".join(map(str, allowed)) for allowed in (joint_counts, coordinates)]
-        raise UserError(f"{where}: shape {shape}, (frames, {', '.join(numbers)}) is needed")
-    return preparation.to_float32(array, where)
+        needed = [" or ".join(map(str, allowed)) for allowed in (joint_counts, coordinates)]
+        raise UserError(f"{where} {described(array)}, (frames, {', '.join(needed)}) is needed")
+    return values
 
 
 def check_inside(keypoints: np.ndarray, width: int, height: int, where: str) -> None:
@@ -267,9 +305,11 @@ def to_32_joints(positions: np.ndarray) -> np.ndarray:
 # ---- output
 
 
-def write_poses(clips: Sequence[Clip], subjects: list[str], path_3d: Path, path_2d: Path) -> None:
+def write_poses(
+    clips: Sequence[Clip], subjects: list[str], path_3d: Path, path_2d: Path, fps: float | None
+) -> None:
     """Write the 3D and the 2D file; positions that are not known are NaN."""
-    metadata = preparation.keypoint_metadata(clips[0].keypoints.shape[1])
+    metadata = preparation.keypoint_metadata(clips[0].keypoints.shape[1], fps)
     with (
         dictionary_file(path_3d, "positions_3d") as add_3d,
         dictionary_file(path_2d, "positions_2d", metadata=metadata) as add_2d,
@@ -319,6 +359,14 @@ def log_summary(
             "note: %s without 3D, to be lifted but not trained on: %s",
             preparation.counted(len(without), "sequences"),
             listing(without),
+        )
+    gaps = [clip for clip in clips if clip.missing_share]
+    if gaps:
+        gaps.sort(key=lambda clip: -clip.missing_share)
+        LOG.info(
+            "note: joints not detected in %s, NaN in the file: %s",
+            preparation.counted(len(gaps), "sequences"),
+            listing([f"{clip.subject} {clip.action} ({clip.missing_share:.2%})" for clip in gaps]),
         )
     joints = min(min(clip.keypoints.shape[1], clip.joints_3d) for clip in clips)
     LOG.info(

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from paths import SAMPLE
 
+from common.data.base import DataSet, FileClip, FileFormat, Stores
+from common.data.inspect import check, read_clips
 from common.data.npz import load_npz
+from common.data.registry import DATA_SETS
+from common.data.skeleton import H36M_17
+from common.inspect import draw, skeleton_with
 
 
 @pytest.fixture
@@ -82,3 +87,36 @@ def test_mistakes(mistake, tmp_path):
         (f"{SAMPLE}/amass.npz --sequence swim", "no such sequence"),
     ):
         assert complaint in mistake("common/inspect.py", *str(words).split())
+
+
+def outside_file(path, joints, skeletons, monkeypatch):
+    """A file of a data set that is registered from outside, with this number of joints."""
+
+    def read(content, _):
+        for name, poses in content.items():
+            yield FileClip("Ann", name, None, poses)
+
+    data_set = DataSet(
+        name="other",
+        title="another data set",
+        load=lambda options: Stores(None, None),
+        skeletons=skeletons,
+        table=None,
+        file_formats=(FileFormat("other_poses", "poses of another data set", read),),
+    )
+    monkeypatch.setitem(DATA_SETS, "other", data_set)
+    poses = np.random.default_rng(0).normal(0, 0.4, (5, joints, 3))
+    np.savez(path, other_poses={"walk": poses})
+
+
+@pytest.mark.parametrize("kind", ["its own skeleton", "none"])
+def test_a_data_set_from_outside_is_drawn(kind, tmp_path, monkeypatch):
+    skeleton = H36M_17.without(10, name="headless").without(9, name="neckless")
+    joints, own = (15, {15: skeleton}) if kind == "its own skeleton" else (21, {})
+    monkeypatch.setattr("common.data.inspect.known_joints", lambda: {joints})
+    outside_file(tmp_path / "x.npz", joints, own, monkeypatch)
+    _, clips = read_clips(tmp_path / "x.npz")
+    assert not [problem for clip in clips for problem in check(clip)]
+    assert skeleton_with(joints) == own.get(joints)
+    assert draw(tmp_path / "x.png", clips[0], None) == 2
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")

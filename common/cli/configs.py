@@ -245,6 +245,7 @@ def _data(script: str, args: argparse.Namespace) -> DataOptions:
         normalisation=args.normalise,
         unknown_3d=script != "pretrainer.py" and not (args.train or args.refine),
         legacy_3dhp_scale=bool(args.legacy_3dhp_scale),
+        max_gap=args.max_gap,
     )
 
 

@@ -14,6 +14,7 @@ from common.cli.values import (
     boolean,
     device_list,
     name_list,
+    not_negative,
     positive,
     positive_list,
     seed,
@@ -22,6 +23,7 @@ from common.cli.values import (
 )
 from common.data import h36m
 from common.data.camera import NORMALISATIONS
+from common.data.detections import MAX_GAP
 from common.data.registry import DATA_SETS
 from model.build import LIFTERS
 from model.encoders import STRIDES_BY_FRAMES
@@ -314,6 +316,13 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
             f"(default: the file's own split, else {','.join(subjects)}), else of the first that "
             "has any (default: all)",
         )
+    group.add_argument(
+        "--max_gap",
+        type=not_negative,
+        default=MAX_GAP,
+        metavar="SECONDS",
+        help="longest gap of a 2D joint to interpolate; frames in longer ones are left out",
+    )
     group.add_argument(
         "--dataset_weights",
         type=positive_list,

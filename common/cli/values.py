@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from common.data.keypoint_files import FRAME_RATES
+
 
 def boolean(text: str) -> bool:
     """A real boolean, unlike `type=bool`."""
@@ -42,6 +44,17 @@ def _number(text: str, allowed: Callable[[float], bool], what: str) -> float:
 def positive(text: str) -> float:
     """A finite number above 0."""
     return _number(text, lambda x: 0 < x < float("inf"), "a number above 0")
+
+
+def not_negative(text: str) -> float:
+    """A finite number from 0 on."""
+    return _number(text, lambda x: 0 <= x < float("inf"), "a number from 0 on")
+
+
+def frames_per_second(text: str) -> float:
+    """A frame rate that a recording can have."""
+    low, high = FRAME_RATES
+    return _number(text, lambda x: low <= x <= high, f"from {low:g} to {high:g} frames/s")
 
 
 def positive_list(text: str) -> list[float]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.data.camera import CameraView
+from common.data.detections import MAX_GAP
 from common.data.pose_store import PoseStore, Reduction, SequenceName
 from common.data.skeleton import Skeleton
 from common.data.windows import WindowRule
@@ -30,6 +31,7 @@ class DataOptions:
         normalisation: of 2D by the camera, one of `common.data.camera.NORMALISATIONS`.
         unknown_3d: accept test sequences without 3D (NaN throughout), to predict it.
         legacy_3dhp_scale: divide the normalised 2D of MPI-INF-3DHP by 1000, as published.
+        max_gap: seconds; shorter gaps of a joint that was not detected are interpolated.
     """
 
     root: Path
@@ -45,6 +47,7 @@ class DataOptions:
     normalisation: str = "width"
     unknown_3d: bool = False
     legacy_3dhp_scale: bool = False
+    max_gap: float = MAX_GAP
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class FileClip:
     Attributes:
         subject: for the summary.
         name: subject, action, camera.
-        pose_2d: (L, J, 2), or None.
+        pose_2d: (L, J, 2), or (L, J, 3) with a confidence, or None.
         pose_3d: (L, J, 3), or None.
         units_per_metre: of 3D.
         box: (4,) left, top, right, bottom of the image in the unit of 2D, or None if not known.
@@ -106,7 +109,9 @@ class FileClip:
         z_up: whether 3D is in world coordinates, z up, instead of camera space, y down.
         view: a camera that sees the poses in world coordinates, to draw them, or None.
         to_skeleton: a pose (J, C) of the file -> (J', C) in the order of the skeleton.
-        skeleton: to draw it with; None for the one of `SKELETONS` that has as many joints.
+        skeleton: to draw it with; None for one that has as many joints, of `SKELETONS` or of a
+            data set.
+        missing_share: share of the 2D joints that were not detected; the inspection sets it.
     """
 
     subject: str
@@ -120,6 +125,7 @@ class FileClip:
     view: CameraView | None = None
     to_skeleton: Callable[[Any], Any] = lambda pose: pose
     skeleton: Skeleton | None = None
+    missing_share: float = 0.0
 
     @property
     def poses(self) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from common.data.base import DataOptions, DataSet, FileClip, FileFormat, Stores, TableRule
 from common.data.camera import CAMERA_FILE, Cameras, CameraView, load_cameras
-from common.data.layouts import Layout, implausible, layout_of
-from common.data.npz import float_tensor, load_entries, numeric_shape
+from common.data.detections import MAX_GAP, Detections, GapFilling
+from common.data.keypoint_files import camera_views, told_frame_rate, told_layout
+from common.data.layouts import Layout, implausible
+from common.data.npz import described, float_tensor, load_entries, named, numbers
 from common.data.pose_store import PoseStore, Reduction, SequenceName, Source, build_store
 from common.data.skeleton import (
     H36M_16,
@@ -25,13 +27,15 @@ from common.data.skeleton import (
     Skeleton,
 )
 from common.data.units import wrong_length_unit, wrong_pixels
-from common.errors import UserError
+from common.errors import UserError, shown
 from common.log import LOG
 
 TRAIN_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
 TEST_SUBJECTS = ("S9", "S11")
 FRAME_RATE = 50  # of Human3.6M itself; other subjects in its format may have any
 SKELETONS = {17: H36M_17, 16: H36M_16}
+WORLD_SHAPES = ((32, 3), (17, 3))  # of a frame in 3D: all joints of the data set, or our 17
+KEYPOINT_SHAPES = tuple((joints, columns) for joints in (17, 16) for columns in (2, 3))
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,14 @@ class H36MFiles:
 
     Attributes:
         poses_3d: subject -> action -> (L, 32 or 17, 3) world metres.
-        poses_2d: subject -> action -> one (L', 16 or 17, 2) pixel array per camera.
+        poses_2d: subject -> action -> one (L', 16 or 17, 2 or 3) pixel array per camera, the third
+            number a confidence.
         cameras: of all subjects.
         path_3d: for messages.
         path_2d: for messages.
         layout: the joint order of the 2D poses; None if the file does not tell.
         split: "train" and "test" -> the subjects that the 3D file's metadata lists for it.
+        frame_rate: of the poses, frames per second.
     """
 
     poses_3d: dict[str, dict[str, Any]]
@@ -55,6 +61,7 @@ class H36MFiles:
     path_2d: Path
     layout: Layout | None = None
     split: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    frame_rate: float = FRAME_RATE
 
     @classmethod
     def read(cls, root: Path, keypoints: str) -> "H36MFiles":
@@ -71,12 +78,13 @@ class H36MFiles:
         path_2d = root / f"data_2d_h36m_{keypoints}.npz"
         poses_3d, metadata_3d = _poses_by_subject(path_3d, "positions_3d")
         poses_2d, metadata = _poses_by_subject(path_2d, "positions_2d")
-        layout = layout_of(metadata, str(path_2d))
+        layout = told_layout(metadata, str(path_2d))
         if layout is not None and layout.sources is not None:
             LOG.info("%s: joints in the order %r, converted", path_2d, layout.name)
         cameras = load_cameras(root)
         split = _split(metadata_3d, path_3d)
-        return cls(poses_3d, poses_2d, cameras, path_3d, path_2d, layout, split)
+        frame_rate = told_frame_rate(metadata, str(path_2d)) or FRAME_RATE
+        return cls(poses_3d, poses_2d, cameras, path_3d, path_2d, layout, split, frame_rate)
 
     def store(
         self,
@@ -87,6 +95,7 @@ class H36MFiles:
         actions: Sequence[str] | None = None,
         normalisation: str | None = "width",
         unknown_3d: bool = False,
+        max_gap: float = MAX_GAP,
     ) -> PoseStore:
         """Poses of some subjects in flat tensors; what the files lack is logged.
 
@@ -97,6 +106,7 @@ class H36MFiles:
             actions: prefixes of action names; None takes all.
             normalisation: of 2D, one of `NORMALISATIONS`; None leaves pixels.
             unknown_3d: see `build_store`.
+            max_gap: seconds; shorter gaps of joints that were not detected are interpolated.
 
         Returns:
             The store, on CPU.
@@ -113,11 +123,12 @@ class H36MFiles:
             )
         if self.layout is None:
             self._warn_of_implausible_order(entries)
+        gaps = GapFilling(max_gap)
         sources = [
-            self._source(name, world, screen, skeleton.num_joints, normalisation)
+            self._source(name, world, screen, skeleton.num_joints, normalisation, gaps)
             for name, world, screen in entries
         ]
-        return build_store(
+        store = build_store(
             sources,
             skeleton,
             reduction or Reduction(),
@@ -125,15 +136,17 @@ class H36MFiles:
             path_3d=self.path_3d,
             unknown_3d=unknown_3d,
         )
+        gaps.log(self.path_2d, sequences=len(store.names), left_out=store.undetected)
+        return store
 
     def _warn_of_implausible_order(
         self, entries: Sequence[tuple[SequenceName, np.ndarray, np.ndarray]]
     ) -> None:
         """Warn, once per store, where joints without metadata are hardly in our order."""
         for name, _, screen in entries:
-            if len(numeric_shape(screen)) == 3 and screen.shape[1:] in ((16, 2), (17, 2)):
-                reason = implausible(screen)
-                if reason:
+            if len(screen.shape) == 3 and screen.shape[1:] in KEYPOINT_SHAPES:
+                seen = Detections.of(screen).complete()
+                if len(seen) and (reason := implausible(seen)):
                     LOG.warning(
                         "warning: %s has no metadata on the order of its joints, and in %s %s: are "
                         "they in Human3.6M's order?",
@@ -150,11 +163,14 @@ class H36MFiles:
         screen: np.ndarray,
         num_joints: int,
         normalisation: str | None,
+        gaps: GapFilling,
     ) -> Source:
         view = self.cameras.of(name.subject, name.action)[name.camera]
 
         def read(kept: slice) -> tuple[Tensor, Tensor]:
-            pose_2d = self._checked_2d(name, screen, len(world), num_joints)
+            detections = self._checked_2d(name, screen, len(world), num_joints)
+            filled = gaps.fill(detections, name=str(name), frame_rate=self.frame_rate)
+            pose_2d = self._joints(filled, num_joints)
             if reason := wrong_pixels(pose_2d.numpy(), view.width, view.height):
                 raise UserError(f"{self.path_2d}: {name}: {reason}")
             pose_2d = pose_2d[kept]
@@ -173,7 +189,7 @@ class H36MFiles:
             for path, poses in ((self.path_3d, self.poses_3d), (self.path_2d, self.poses_2d)):
                 if subject not in poses:
                     raise UserError(
-                        f"{path} holds no subject {subject}, only {', '.join(map(str, poses))} "
+                        f"{path} holds no subject {subject}, only {shown(', '.join(poses))} "
                         "(--subjects_train and --subjects_test choose)"
                     )
         self._check_actions(actions)
@@ -182,23 +198,19 @@ class H36MFiles:
                 if actions is not None and not action.startswith(tuple(actions)):
                     continue
                 if action not in self.poses_2d[subject]:
-                    LOG.info("%s lacks %s %s: skipped", self.path_2d, subject, action)
+                    LOG.info("%s lacks %s %s: skipped", self.path_2d, subject, shown(action))
                     continue
                 world = self._checked_3d(subject, action, world)
-                views = self.poses_2d[subject][action]
-                if not isinstance(views, list | tuple | np.ndarray) or len(views) == 0:
-                    raise UserError(f"{self.path_2d}: {subject} {action} is not a list of cameras")
+                where = f"{self.path_2d}: {subject} {shown(action)}"
+                views = camera_views(self.poses_2d[subject][action], where)
                 known = len(self.cameras.of(subject, action))
                 if not known:
                     raise UserError(
-                        f"no cameras are known for {subject} {action}: put a {CAMERA_FILE} that "
-                        f"names it beside {self.path_3d} (format: dataset/README.md)"
+                        f"no cameras are known for {subject} {shown(action)}: put a {CAMERA_FILE} "
+                        f"that names it beside {self.path_3d} (format: dataset/README.md)"
                     )
                 if len(views) > known:
-                    raise UserError(
-                        f"{self.path_2d}: {subject} {action} has {len(views)} cameras, "
-                        f"{known} are known"
-                    )
+                    raise UserError(f"{where} has {len(views)} cameras, {known} are known")
                 for camera, screen in enumerate(views):
                     yield SequenceName(subject, action, camera), world, screen
 
@@ -208,45 +220,47 @@ class H36MFiles:
             if not any(action.startswith(prefix) for action in known):
                 raise UserError(
                     f"--actions: no action starts with {prefix!r}; {self.path_3d} holds "
-                    f"{', '.join(sorted(known))}"
+                    f"{shown(', '.join(sorted(known)))}"
                 )
 
     def _checked_3d(self, subject: str, action: str, world: Any) -> np.ndarray:
-        shape = numeric_shape(world)
-        if len(shape) != 3 or shape[1:] not in ((32, 3), (17, 3)) or not shape[0]:
-            raise UserError(
-                f"{self.path_3d}: {subject} {action} has shape {shape}, (frames, 32, 3) or "
-                "(frames, 17, 3) is needed"
-            )
-        if reason := wrong_length_unit(world):
-            raise UserError(f"{self.path_3d}: {subject} {action}: {reason}")
-        return world
+        where = f"{self.path_3d}: {shown(subject)} {shown(action)}"
+        array = numbers(world)
+        if array is None or len(array.shape) != 3 or array.shape[1:] not in WORLD_SHAPES:
+            raise UserError(f"{where} {described(world)}, (frames, 32 or 17, 3) is needed")
+        if not len(array):
+            raise UserError(f"{where} has no frames")
+        if reason := wrong_length_unit(array):
+            raise UserError(f"{where}: {reason}")
+        return array
 
-    def _checked_2d(self, name: SequenceName, screen: Any, length: int, num_joints: int) -> Tensor:
-        """Pixel poses (length, num_joints, 2) of one camera, cut to the length of the 3D poses."""
-        shape = numeric_shape(screen)
-        if len(shape) != 3 or shape[1] not in (16, 17) or shape[2] != 2:
+    def _checked_2d(
+        self, name: SequenceName, screen: np.ndarray, length: int, num_joints: int
+    ) -> Detections:
+        """What one camera detected, cut to the length of the 3D poses, in the file's order."""
+        where, shape = f"{self.path_2d}: {name}", screen.shape
+        if len(shape) != 3 or shape[1:] not in KEYPOINT_SHAPES:
             raise UserError(
-                f"{self.path_2d}: {name} has shape {shape}, (frames, 17, 2) or (frames, 16, 2) is "
+                f"{where} has shape {shape}, (frames, 17 or 16, 2), or 3 with a confidence, is "
                 "needed"
             )
         if self.layout is not None and shape[1] not in self.layout.pairs:
             raise UserError(
-                f"{self.path_2d}: {name} has {shape[1]} joints, the layout "
-                f"{self.layout.name!r} of its metadata has not"
+                f"{where} has {shape[1]} joints, the layout {self.layout.name!r} of its metadata "
+                "has not"
             )
         if shape[1] < num_joints:
-            raise UserError(
-                f"{self.path_2d}: {name} has {shape[1]} joints, --n_joints says {num_joints}"
-            )
+            raise UserError(f"{where} has {shape[1]} joints, --n_joints says {num_joints}")
         if shape[0] < length:
-            raise UserError(
-                f"{self.path_2d}: {name} has {shape[0]} frames, fewer than its 3D poses ({length})"
-            )
+            raise UserError(f"{where} has {shape[0]} frames, fewer than its 3D poses ({length})")
+        return Detections.of(screen[:length])
+
+    def _joints(self, detections: Detections, num_joints: int) -> Tensor:
+        """Pixel poses (L, num_joints, 2) in our order, NaN where a joint is missing."""
         if self.layout is not None:
-            screen = self.layout.to_ours(screen)
-        poses = float_tensor(screen[:length])
-        return poses if shape[1] == num_joints else _without_neck(poses)
+            detections = detections.converted(self.layout.to_ours)
+        poses = float_tensor(detections.xy)
+        return poses if poses.shape[1] == num_joints else _without_neck(poses)
 
 
 def load(options: DataOptions) -> Stores:
@@ -262,6 +276,7 @@ def load(options: DataOptions) -> Stores:
             options.reduction,
             actions=options.actions,
             normalisation=normalisation,
+            max_gap=options.max_gap,
         )
     if options.test:
         test = files.store(
@@ -271,6 +286,7 @@ def load(options: DataOptions) -> Stores:
             actions=options.actions,
             normalisation=normalisation,
             unknown_3d=options.unknown_3d,
+            max_gap=options.max_gap,
         )
     return Stores(train, test)
 
@@ -278,10 +294,10 @@ def load(options: DataOptions) -> Stores:
 def _poses_by_subject(path: Path, key: str) -> tuple[dict[str, dict[str, Any]], Any]:
     """The poses of a file by subject and action, and its metadata, if any."""
     content = load_entries(path, key)
-    poses = content[key]
-    for subject, actions in poses.items():
-        if not isinstance(actions, dict):
-            raise UserError(f"{path}: {key!r} of {subject} is not a dictionary of actions")
+    poses = {
+        subject: named(actions, f"{path}: {key!r} of {shown(subject)}")
+        for subject, actions in content[key].items()
+    }
     return poses, content.get("metadata")
 
 
@@ -314,9 +330,12 @@ def _without_neck(poses: Tensor) -> Tensor:
 
 def _file_clips_3d(poses: Mapping[str, Any], path: Path) -> Iterator[FileClip]:
     cameras = load_cameras(path.parent)
-    for subject, action, array in _two_levels(poses, path):
+    for subject, action, value in _two_levels(poses, path):
         view = next(iter(cameras.of(subject, action)), None)
-        joints = array[:, list(H36M_32_TO_17)] if numeric_shape(array)[1:] == (32, 3) else array
+        array = numbers(value)
+        if array is not None and array.shape[1:] == (32, 3):
+            array = array[:, list(H36M_32_TO_17)]
+        joints = value if array is None else array
         yield FileClip(
             subject,
             f"{subject} {action}",
@@ -331,7 +350,8 @@ def _file_clips_3d(poses: Mapping[str, Any], path: Path) -> Iterator[FileClip]:
 def _file_clips_2d(poses: Mapping[str, Any], path: Path) -> Iterator[FileClip]:
     cameras = load_cameras(path.parent)
     for subject, action, views in _two_levels(poses, path):
-        for number, array in enumerate(views if isinstance(views, list | tuple) else [views]):
+        where = f"{path}: {shown(subject)} {shown(action)}"
+        for number, array in enumerate(camera_views(views, where)):
             known = cameras.of(subject, action)[number : number + 1]
             box = (0.0, 0.0, known[0].width, known[0].height) if known else None
             name = f"{subject} {action} camera {number}"
@@ -344,10 +364,8 @@ def _frame_rate(subject: str) -> float | None:
 
 def _two_levels(poses: Mapping[str, Any], path: Path) -> Iterator[tuple[str, str, Any]]:
     for subject, actions in poses.items():
-        if not isinstance(actions, dict):
-            raise UserError(f"{path}: {subject} is not a dictionary of actions")
-        for action, value in actions.items():
-            yield str(subject), str(action), value
+        for action, value in named(actions, f"{path}: {shown(subject)}").items():
+            yield subject, action, value
 
 
 def action_row(action: str) -> str:

@@ -4,7 +4,7 @@ Formats: the .npz files of P-STMO (dataset/README.md).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from torch import Tensor
 
 from common.data.base import DataOptions, DataSet, FileClip, FileFormat, Stores, TableRule
 from common.data.camera import normalise_screen
-from common.data.npz import float_tensor, load_dictionary, pose_array
+from common.data.detections import Detections, GapFilling
+from common.data.keypoint_files import camera_number, frame_rate
+from common.data.npz import float_tensor, load_dictionary, numbers, pose_array
 from common.data.pose_store import PoseStore, Reduction, SequenceName, Source, build_store
 from common.data.skeleton import H36M_16
 from common.data.units import wrong_length_unit, wrong_pixels
 from common.data.windows import WindowRule
-from common.errors import UserError
+from common.errors import UserError, shown
 from common.log import LOG
 
 TRAIN_FILE, TEST_FILE = "data_train_3dhp.npz", "data_test_3dhp.npz"
@@ -29,6 +31,8 @@ HEAD_TOP, NECK, HEAD, SHOULDERS = 0, 1, 16, (2, 5)
 SMALL_IMAGES = {"TS5": (1920, 1080), "TS6": (1920, 1080)}
 IMAGE_SIZE = (2048, 2048)
 MILLIMETRES_PER_METRE = 1000
+FRAME_RATE = 25  # of most sequences; the test file does not tell
+MOST_ACTIVITIES = 1000
 LEGACY_DIVISOR = 1000  # published runs divide normalised 2D by it, as if it were in mm
 
 
@@ -72,13 +76,16 @@ def load(options: DataOptions) -> Stores:
     def store(
         name: str,
         subjects: Sequence[str] | None,
-        sequences: Callable[[Mapping[str, Any]], Iterator[tuple[SequenceName, Any]]],
+        sequences: Callable[[Mapping[str, Any], Path], Iterator[_Sequence]],
         reduction: Reduction,
     ) -> PoseStore:
         path = options.root / name
         content = _of_subjects(load_dictionary(path, "data"), subjects, path)
-        sources = [_source(path, *entry, options) for entry in sequences(content)]
-        return build_store(sources, H36M_16, reduction, path_2d=path, path_3d=path)
+        gaps = GapFilling(options.max_gap)
+        sources = [_source(path, sequence, options, gaps) for sequence in sequences(content, path)]
+        built = build_store(sources, H36M_16, reduction, path_2d=path, path_3d=path)
+        gaps.log(path, sequences=len(built.names), left_out=built.undetected)
+        return built
 
     train = test = None
     if options.train:
@@ -94,41 +101,64 @@ def _of_subjects(
 ) -> dict[str, Any]:
     """The entries of some subjects ("S1" of "S1 Seq1", or "TS1"), in the order of the file."""
     if subjects is not None:
-        held = {key.split()[0] for key in content}
+        held = {key.partition(" ")[0] for key in content}
         for subject in subjects:
             if subject not in held:
                 raise UserError(
-                    f"{path} holds no subject {subject}, only {', '.join(sorted(held))} "
+                    f"{path} holds no subject {subject}, only {shown(', '.join(sorted(held)))} "
                     "(--subjects_train and --subjects_test choose)"
                 )
-        content = {key: value for key, value in content.items() if key.split()[0] in subjects}
+        content = {
+            key: value for key, value in content.items() if key.partition(" ")[0] in subjects
+        }
     if not content:
         raise UserError(f"{path}: no sequences in it")
     return content
 
 
-def _training_sequences(content: Mapping[str, Any]) -> Iterator[tuple[SequenceName, Any]]:
+@dataclass(frozen=True)
+class _Sequence:
+    """What one camera saw of a sequence, not yet checked.
+
+    Attributes:
+        name: where it comes from.
+        entry: "data_2d", "data_3d" and, in test files, labels.
+        frame_rate: frames per second.
+    """
+
+    name: SequenceName
+    entry: Any
+    frame_rate: float = FRAME_RATE
+
+
+def _training_sequences(content: Mapping[str, Any], path: Path) -> Iterator[_Sequence]:
     for key, value in content.items():
-        views = value[0] if isinstance(value, list | tuple) and value else value
+        where = f"{path}: {shown(key)}"
+        parts = value if isinstance(value, list | tuple) and value else [value]
+        views = parts[0]
         if not isinstance(views, dict) or not views:
-            raise UserError(f"{TRAIN_FILE}: {key} is not a list of cameras and a frame rate")
+            raise UserError(f"{where} is not a list of cameras and a frame rate")
+        fps = frame_rate(parts[1], f"{where}: its frame rate") if len(parts) > 1 else FRAME_RATE
         subject, _, sequence = key.partition(" ")
         for camera, entry in views.items():
-            yield SequenceName(subject, sequence or "Seq", int(camera)), entry
+            number = camera_number(camera, where)
+            yield _Sequence(SequenceName(subject, sequence or "Seq", number), entry, fps)
 
 
-def _test_sequences(content: Mapping[str, Any]) -> Iterator[tuple[SequenceName, Any]]:
+def _test_sequences(content: Mapping[str, Any], path: Path) -> Iterator[_Sequence]:
     for subject, entry in content.items():
         if not isinstance(entry, dict) or "valid" not in entry:
-            raise UserError(f"{TEST_FILE}: {subject} has no entry 'valid'")
-        if not np.asarray(entry["valid"]).any():
-            LOG.info("%s: %s has no valid frame: skipped", TEST_FILE, subject)
+            raise UserError(f"{path}: {shown(subject)} has no entry 'valid'")
+        valid = numbers(entry["valid"])
+        if valid is not None and not valid.any():
+            LOG.info("%s: %s has no valid frame: skipped", path.name, shown(subject))
             continue
-        yield SequenceName(subject, "test", 0), entry
+        yield _Sequence(SequenceName(subject, "test", 0), entry)
 
 
-def _source(path: Path, name: SequenceName, entry: Any, options: DataOptions) -> Source:
+def _source(path: Path, sequence: _Sequence, options: DataOptions, gaps: GapFilling) -> Source:
     """One camera's sequence of either file, checked."""
+    name, entry = sequence.name, sequence.entry
     where = f"{path}: {name}"
     screen = pose_array(entry, "data_2d", joints=17, coordinates=2, where=where)
     space = pose_array(entry, "data_3d", joints=17, coordinates=3, where=where)
@@ -136,16 +166,16 @@ def _source(path: Path, name: SequenceName, entry: Any, options: DataOptions) ->
     if len(screen) < length:
         raise UserError(f"{where} has {len(screen)} frames in 2D, {length} in 3D")
     width, height = image_size(name.subject)
-    for reason in (
-        wrong_pixels(screen[:length], width, height),
-        wrong_length_unit(space, units_per_metre=MILLIMETRES_PER_METRE),
-    ):
-        if reason:
-            raise UserError(f"{where}: {reason}")
+    if reason := wrong_length_unit(space, units_per_metre=MILLIMETRES_PER_METRE):
+        raise UserError(f"{where}: {reason}")
     divisor = LEGACY_DIVISOR if options.legacy_3dhp_scale else 1
 
     def read(kept: slice) -> tuple[Tensor, Tensor]:
-        pose_2d = float_tensor(screen[:length][kept])
+        detections = Detections.of(screen[:length])
+        if reason := wrong_pixels(detections.xy, width, height):
+            raise UserError(f"{where}: {reason}")
+        filled = gaps.fill(detections, name=str(name), frame_rate=sequence.frame_rate)
+        pose_2d = float_tensor(filled.xy[kept])
         if not options.pixels:
             pose_2d = normalise_screen(pose_2d, width=width, height=height) / divisor
         pose_3d = to_16_joints(float_tensor(space[kept])) / MILLIMETRES_PER_METRE
@@ -155,39 +185,44 @@ def _source(path: Path, name: SequenceName, entry: Any, options: DataOptions) ->
         name,
         length,
         read,
-        counted=_labels(path, name, entry, "valid", length),
-        activities=_labels(path, name, entry, "activity", length),
+        counted=_labels(where, entry, "valid", length),
+        activities=_labels(where, entry, "activity", length),
     )
 
 
-def _labels(
-    path: Path, name: SequenceName, entry: Mapping[str, Any], key: str, length: int
-) -> Tensor | None:
-    """One number per frame (length,) int64, or None if the file does not have them."""
+def _labels(where: str, entry: Mapping[str, Any], key: str, length: int) -> Tensor | None:
+    """One whole number per frame (length,) int64, or None if the file does not have them."""
     if key not in entry:
         return None
-    labels = np.asarray(entry[key]).reshape(-1)
-    if len(labels) < length or labels.dtype.kind not in "fiub":
-        raise UserError(f"{path}: {key!r} of {name} is not a number for each of {length} frames")
+    held = entry[key]
+    labels = held if isinstance(held, np.ndarray) and held.dtype.kind == "b" else numbers(held)
+    if labels is None or labels.size < length:
+        raise UserError(f"{where}: {key!r} is not a number for each of {length} frames")
+    labels = labels.reshape(-1)[:length]
     if key == "valid" and not np.isin(labels, (0, 1)).all():
-        raise UserError(f"{path}: 'valid' of {name} holds numbers other than 0 and 1")
-    return torch.from_numpy(labels[:length].astype(np.int64))
+        raise UserError(f"{where}: 'valid' holds numbers other than 0 and 1")
+    if not (np.abs(labels.astype(np.float64)) <= MOST_ACTIVITIES).all():
+        raise UserError(f"{where}: {key!r} holds {shown(labels.max())}, no number of an activity")
+    return torch.from_numpy(labels.astype(np.int64))
 
 
 def _file_clips(data: Mapping[str, Any], path: Path) -> Iterator[FileClip]:
     for key, value in data.items():
+        where = f"{path}: {shown(key)}"
+        fps: float | None
         if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
-            views, fps = value[0], (value[1] if len(value) > 1 else None)
+            views = value[0]
+            fps = frame_rate(value[1], f"{where}: its frame rate") if len(value) > 1 else None
         else:
             views, fps = {"": value}, None
         for camera, entry in views.items():
             if not isinstance(entry, dict):
-                raise UserError(f"{path}: {key} is not a dictionary of 'data_2d', 'data_3d'")
-            subject = str(key).split()[0]
+                raise UserError(f"{where} is not a dictionary of 'data_2d', 'data_3d'")
+            subject = key.partition(" ")[0]
             width, height = image_size(subject)
             yield FileClip(
                 subject,
-                f"{key} camera {camera}" if camera else str(key),
+                f"{key} camera {camera}" if camera != "" else key,
                 entry.get("data_2d"),
                 entry.get("data_3d"),
                 units_per_metre=MILLIMETRES_PER_METRE,

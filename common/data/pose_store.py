@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.data.detections import Detections, interpolate
 from common.data.pose_ops import centre_on_root, mirror_camera, mirror_pose
 from common.data.skeleton import Skeleton
 from common.data.windows import Windows
-from common.errors import UserError
+from common.errors import UserError, shown
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class SequenceName:
     camera: int
 
     def __str__(self) -> str:
-        return f"{self.subject} {self.action} camera {self.camera}"
+        return shown(f"{self.subject} {self.action} camera {self.camera}")
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,12 @@ class PoseStore:
         names: S names.
         frame_step: every n-th frame of the file was kept (`--downsample`).
         first_frames: S numbers, the frame of the file that each sequence starts with (`--subset`).
-        counted: (N,) bool on CPU, the frames that a test counts; None for all.
+        counted: (N,) bool on CPU, the frames that may be targets of a training's windows and that
+            a test counts; None for all.
         activities: (N,) int64 on CPU, what is done in each frame, numbered by the data set; None
             where the files have none.
+        undetected: (N,) bool on CPU, True = not counted because 2D joints are missing; their
+            `pose_2d`, which neighbouring frames see, is interpolated. None if there are none.
     """
 
     skeleton: Skeleton
@@ -57,6 +61,7 @@ class PoseStore:
     first_frames: list[int]
     counted: Tensor | None = None
     activities: Tensor | None = None
+    undetected: Tensor | None = None
 
     @property
     def num_frames(self) -> int:
@@ -102,6 +107,7 @@ class PoseStore:
             first_frames=self.first_frames[:count],
             counted=cut(self.counted, int(offsets[-1])),
             activities=cut(self.activities, int(offsets[-1])),
+            undetected=cut(self.undetected, int(offsets[-1])),
         )
 
     def sequence_slices(self) -> list[slice]:
@@ -173,8 +179,8 @@ class Source:
     Attributes:
         name: where it comes from.
         length: L, its frames in the file.
-        read: frames to keep (a slice of L) -> 2D poses (L', J, 2) as in `PoseStore`, absolute 3D
-            poses (L', J, 3), metres in camera space.
+        read: frames to keep (a slice of L) -> 2D poses (L', J, 2) as in `PoseStore`, NaN where a
+            joint was not detected, absolute 3D poses (L', J, 3), metres in camera space.
         camera: (9,) intrinsics, if the file holds them.
         counted: (L,) bool, the frames that a test counts; None for all.
         activities: (L,) int64, if the file has them.
@@ -227,7 +233,8 @@ def build_store(
         The store, on CPU.
 
     Raises:
-        UserError: a pose is not finite; the message names the place.
+        UserError: a pose is not finite (2D: infinite), or every frame has missing joints; the
+            message names the place.
     """
     kept = [_kept_frames(s.name, s.length, reduction) for s in sources]
     lengths = [len(range(*k.indices(s.length))) for k, s in zip(kept, sources, strict=True)]
@@ -252,7 +259,9 @@ def build_store(
             ]
         )
 
-    counted = frame_by_frame([s.counted for s in sources], 1)
+    labels = frame_by_frame([s.counted for s in sources], 1)
+    undetected = _bridge_gaps(pose_2d, bounds)
+    counted, undetected = _counted(labels, undetected, path_2d)
     cameras = [source.camera for source in sources if source.camera is not None]
     store = PoseStore(
         skeleton=skeleton,
@@ -264,12 +273,51 @@ def build_store(
         names=[source.name for source in sources],
         frame_step=reduction.downsample,
         first_frames=[frames.start for frames in kept],
-        counted=None if counted is None else counted.bool(),
+        counted=counted,
         activities=frame_by_frame([s.activities for s in sources], -1),
+        undetected=undetected,
     )
     _check_finite(store, store.pose_2d, path_2d, unknown=False)
     _check_finite(store, store.pose_3d, path_3d, unknown=unknown_3d)
     return store if reduction.max_frames is None else store.head(reduction.max_frames)
+
+
+def _bridge_gaps(pose_2d: Tensor, bounds: Sequence[int]) -> Tensor | None:
+    """Give missing joints a place, in place: the windows of other frames hold these frames.
+
+    Args:
+        pose_2d: (N, J, 2), NaN where a joint is missing; interpolated, or 0 where a sequence never
+            has it (then none of its frames is counted).
+        bounds: of the sequences.
+
+    Returns:
+        (N,) bool, True = joints were missing; None if there are no such frames.
+    """
+    missing = pose_2d.isnan().flatten(1).any(1) if pose_2d.sum().isnan() else None
+    if missing is None or not missing.any():
+        return None
+    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        if missing[start:stop].any():
+            seen = Detections.of(pose_2d[start:stop].numpy(), zero_is_missing=False)
+            filled = interpolate(seen, max_gap=math.inf).xy
+            pose_2d[start:stop] = torch.from_numpy(filled).nan_to_num(nan=0.0)
+    return missing
+
+
+def _counted(
+    labels: Tensor | None, undetected: Tensor | None, path: Path
+) -> tuple[Tensor | None, Tensor | None]:
+    """`PoseStore.counted` and `undetected`, of the file's labels and the missing joints (N,)."""
+    if labels is not None:
+        labels = labels.bool()
+    if undetected is not None and labels is not None:
+        undetected = undetected & labels
+    if undetected is None or not undetected.any():
+        return labels, None
+    counted = ~undetected if labels is None else labels & ~undetected
+    if not counted.any():
+        raise UserError(f"{path}: no frame in which all joints are detected")
+    return counted, undetected
 
 
 def _kept_frames(name: SequenceName, length: int, reduction: Reduction) -> slice:

@@ -31,20 +31,23 @@ def save(figure: Any, path: Path) -> None:
 def draw_skeleton(
     axis: Any,
     pose: np.ndarray,
-    skeleton: Skeleton,
+    skeleton: Skeleton | None,
     colour: str | None = None,
     *,
     joints: np.ndarray | None = None,
 ) -> None:
     """Draw the bones of (J, 2) points, y down; without a colour, one colour per side of the body.
 
-    With `joints` (J,) bool, only the bones that lead to these.
+    With `joints` (J,) bool, only the bones that lead to these. Without a skeleton, the points.
     """
-    for joint, parent in enumerate(skeleton.parents):
-        if parent >= 0 and (joints is None or joints[joint]):
-            points = pose[[parent, joint]]
-            shown = colour or skeleton.colour(joint)
-            axis.plot(points[:, 0], points[:, 1], color=shown, linewidth=1.8)
+    if skeleton is None:
+        axis.plot(pose[:, 0], pose[:, 1], "o", color=colour or "0.3", markersize=3)
+    else:
+        for joint, parent in enumerate(skeleton.parents):
+            if parent >= 0 and (joints is None or joints[joint]):
+                points = pose[[parent, joint]]
+                shown = colour or skeleton.colour(joint)
+                axis.plot(points[:, 0], points[:, 1], color=shown, linewidth=1.8)
     axis.set_aspect("equal")
     if not axis.yaxis_inverted():
         axis.invert_yaxis()

@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class LiftingTable:
         average: unweighted mean of the rows that have any.
         frame_average: mean over all frames.
         unknown: row -> number of frames without a known true pose, or "all".
+        undetected: row -> number of frames left out since 2D joints were not detected.
     """
 
     rule: TableRule
@@ -67,6 +68,7 @@ class LiftingTable:
     average: Row
     frame_average: Row
     unknown: Mapping[str, int | str]
+    undetected: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def result(self) -> Row:
@@ -84,6 +86,9 @@ class LiftingTable:
         partly = [f"{name} ({n} frames)" for name, n in self.unknown.items() if n != "all"]
         if partly:
             lines.append(f"true 3D poses partly unknown, averaged without: {', '.join(partly)}")
+        if self.undetected:
+            gaps = [f"{name} ({n} frames)" for name, n in self.undetected.items()]
+            lines.append(f"2D joints not detected (--max_gap), left out: {', '.join(gaps)}")
         return [*lines, self.rule.last_line.format(**self.result.values)]
 
     def results(self) -> dict[str, Any]:
@@ -94,6 +99,7 @@ class LiftingTable:
             f"{self.rule.corner.lower()}s": {row.name: dict(row.values) for row in self.rows},
             "average": dict(self.average.values),
             "average_over_frames": dict(self.frame_average.values),
+            **({"frames_left_out": dict(self.undetected)} if self.undetected else {}),
         }
 
 
@@ -271,7 +277,17 @@ def lifting_table(scores: LiftingScores, store: PoseStore, rule: TableRule) -> L
         Row("Average", {**means, "frames": frame_average.values["frames"]}),
         frame_average,
         unknown,
+        _undetected(store, rows_of_sequences),
     )
+
+
+def _undetected(store: PoseStore, rows_of_sequences: Sequence[str]) -> dict[str, int]:
+    """Row -> number of its frames that are not counted since 2D joints were not detected."""
+    counts: dict[str, int] = {}
+    if store.undetected is not None:
+        for row, frames in zip(rows_of_sequences, store.sequence_slices(), strict=True):
+            counts[row] = counts.get(row, 0) + int(store.undetected[frames].sum())
+    return {row: count for row, count in counts.items() if count}
 
 
 def _row(name: str, scores: LiftingScores, frames: Tensor) -> Row:

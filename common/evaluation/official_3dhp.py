@@ -22,6 +22,7 @@ from common.evaluation.lifting import LiftingScores
 from common.evaluation.metrics import area_under_curve, correct_joints
 from common.evaluation.tables import Row, Table
 from common.files import write_atomically
+from common.log import LOG
 from common.optional import optional
 
 # Joints of the data set's own order; the neck (1) is not among our 16.
@@ -180,6 +181,13 @@ def save_mat(path: Path, scores: LiftingScores, store: PoseStore) -> None:
         name: poses[chosen].permute(2, 1, 0).unsqueeze(2).numpy()
         for name, chosen in _by_sequence(scores, store)
     }
+    if store.undetected is not None:
+        LOG.warning(
+            "warning: %s lacks %d valid frames whose 2D joints were not detected; the benchmark's "
+            "script expects all of them (a larger --max_gap interpolates them)",
+            path,
+            int(store.undetected.sum()),
+        )
     buffer = io.BytesIO()
     optional("scipy.io", needed_by="--save_predictions").savemat(buffer, arrays)
     write_atomically(path, buffer.getvalue())
