@@ -138,7 +138,7 @@ def test_mistakes(mistake, words, complaint):
         ({"data_3d": np.zeros((5, 16, 3))}, r"'data_3d' has shape \(5, 16, 3\)"),
         ({"data_2d": np.zeros((4, 17, 2))}, "has 4 frames in 2D, 5 in 3D"),
         ({"valid": np.full(5, 0.5)}, "holds numbers other than 0 and 1"),
-        ({"valid": np.ones(3)}, "'valid' of TS1 test camera 0 is not a number for each of 5"),
+        ({"valid": np.ones(3)}, "TS1 test camera 0: 'valid' is not a number for each of 5"),
         ({"data_3d": np.full((5, 17, 3), np.nan)}, "NaN or infinity in TS1 test camera 0, frame 0"),
     ],
 )
