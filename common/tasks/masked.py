@@ -18,7 +18,7 @@ from common.tasks.losses import (
     Weights,
     mpjpe,
 )
-from common.tasks.masking import Masking, SharedMask
+from common.tasks.masking import Draw, Masking, SharedMask, drawn_from
 from common.training.runtime import Runtime
 from common.training.steps import TestErrors
 
@@ -91,7 +91,7 @@ class MaskedModel:
             compiled: compile it.
         """
         self.modules, self.runtime = {"pretrain": model}, runtime  # by names of weight files
-        (self.model,) = runtime.place([model], compiled=compiled, partial=True)
+        (self.model,) = runtime.place([model], compiled=compiled)
 
     def __call__(self, batch: Batch, *, lift: bool) -> Recovered:
         """Recover what a batch hides; `lift` decodes 2D to 3D, too."""
@@ -151,7 +151,7 @@ def make_batch(
     *,
     shared: StepMasks | None = None,
     numbers: Sequence[int] | None = None,
-    rng: torch.Generator,
+    draw: Draw | None = None,
 ) -> Batch:
     """Gather windows and hide parts of them.
 
@@ -162,7 +162,7 @@ def make_batch(
         skeleton: of the poses.
         shared: what all samples hide when pre-training; None for the tasks that hide limbs.
         numbers: limb sets to draw from; None for those of the masks.
-        rng: draws limb sets.
+        draw: random numbers of the windows, for limb sets; None when pre-training.
 
     Returns:
         The batch.
@@ -174,7 +174,8 @@ def make_batch(
         if pose is None:
             return None, None, None
         if of_step is None:
-            return pose, masks.sample_limbs(len(pose), skeleton, dimensions, numbers, rng), None
+            assert draw is not None
+            return pose, masks.sample_limbs(skeleton, dimensions, numbers, draw), None
         return pose, of_step.joints.expand(len(pose), -1, -1), of_step.visible
 
     pose_2d = windows_2d.window_2d() if windows_2d is not None and masks.uses_2d else None
@@ -298,7 +299,7 @@ class MaskedTask:
             windows_3d,
             self.poses.skeleton,
             shared=self.step_masks,
-            rng=self.rng.samples,
+            draw=drawn_from(self.rng.samples, len(samples)),
         )
         lifts = windows_2d is not None and self.masks.lifts
         yield self._losses(batch, windows_2d.window_3d() if lifts and windows_2d else None)

@@ -72,7 +72,7 @@ class LossTask(Task, Protocol):
         """Unweighted mean losses () by name over some samples (B,), in training mode.
 
         Each dictionary is one backward pass: the memory of one is free before the next is
-        computed. Every process has the same number of them; an empty one has nothing to learn.
+        computed. An empty one has nothing to learn from, here or in this process.
         """
 
 
@@ -167,45 +167,38 @@ class GradientSteps:
 
     def step(self, batch: Tensor) -> Tensor:
         """Learn from some samples (B,); see `Steps.step`."""
-        world = self.runtime.world_size
-        mine = batch.tensor_split(world)[self.runtime.rank]
-        # As many parts in every process: each part's gradients are averaged over all of them.
-        parts = mine.tensor_split(math.ceil(len(batch) / world / self._part_size()))
+        mine = batch.tensor_split(self.runtime.world_size)[self.runtime.rank]
+        parts = mine.tensor_split(max(math.ceil(len(mine) / self._part_size()), 1))
         self.optimizer.zero_grad(set_to_none=True)
         self.task.begin_step()
         sums = torch.zeros(1 + len(self.task.loss_names), 2, device=self.runtime.device)
         for number, part in enumerate(parts):
-            share = len(part) / len(batch)
             self._share_momentum([len(p) for p in parts], number)
-            passes = self.task.losses(part)
-            while (losses := self._next(passes)) is not None:
-                loss = self._total(losses)
-                # Processes average their gradients: shares of the batch mean are scaled to add up.
-                (loss * share * world).backward()
-                sums[0, 0] += loss.detach() * share
-                for name, term in losses.items():
-                    row = 1 + self.task.loss_names.index(name)
-                    sums[row, 0] += term.detach() * share
-                    sums[row, 1] += share
-            sums[0, 1] += share
+            self._add_gradients(part, len(part) / len(batch), sums)
         self._share_momentum([1], 0)
+        # The one exchange of a step, of whatever gradients each process has.
+        self.runtime.processes.sum_gradients(self.parameters)
         self.optimizer.step()
         return sums
+
+    def _add_gradients(self, part: Tensor, share: float, sums: Tensor) -> None:
+        """Add the gradients of some samples, a share of the batch, and their losses to `sums`."""
+        passes = self.task.losses(part) if len(part) else iter(())
+        while (losses := self._next(passes)) is not None:
+            if losses:
+                loss = weighted_sum(losses, self.task.loss_weights)
+                (loss * share).backward()
+                sums[0, 0] += loss.detach() * share
+            for name, term in losses.items():
+                row = 1 + self.task.loss_names.index(name)
+                sums[row, 0] += term.detach() * share
+                sums[row, 1] += share
+        sums[0, 1] += share
 
     def _next(self, passes: Iterator[dict[str, Tensor]]) -> dict[str, Tensor] | None:
         """The losses of the next pass, computed in the run's precision."""
         with self.runtime.autocast():
             return next(passes, None)
-
-    def _total(self, losses: dict[str, Tensor]) -> Tensor:
-        """The loss () of a pass.
-
-        Without anything to learn from it is 0, and every parameter has a gradient all the same:
-        processes that share their gradients wait for each other's.
-        """
-        if not losses:
-            return torch.stack([p.sum() for p in self.parameters]).sum() * 0.0
-        return weighted_sum(losses, self.task.loss_weights)
 
     def _share_momentum(self, sizes: list[int], number: int) -> None:
         """Let the parts of a step move the running statistics of batch norm as one batch would.
@@ -227,8 +220,8 @@ class GradientSteps:
             wanted = CPU_FRAMES_PER_PART // self.task.frames
         else:
             wanted = self.schedule.batch_size * 2
-        # At least four per replica, so that equal parts hold the two that batch norm needs.
-        return max(wanted, 4 * self.runtime.num_replicas)
+        # At least four per GPU, so that equal parts hold the two that batch norm needs.
+        return max(wanted, 4 * max(len(self.runtime.device_ids), 1))
 
     def state(self) -> dict[str, Any]:
         """The optimiser's state."""
