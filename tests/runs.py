@@ -119,8 +119,9 @@ def assert_same_end(one: dict, two: dict) -> None:
             assert torch.equal(tensor, two["optimizer"]["state"][number][key])
     for a, b in zip(one["random_states"], two["random_states"], strict=True):
         assert torch.equal(a["torch"], b["torch"]) and a["python"] == b["python"]
-        assert len(a["generators"]) == len(b["generators"])
-        assert all(map(torch.equal, a["generators"], b["generators"]))
+        for kind in ("generators", "common_generators"):
+            assert len(a[kind]) == len(b[kind])
+            assert all(map(torch.equal, a[kind], b[kind]))
         for mine, other in zip(a["numpy"], b["numpy"], strict=True):
             same = torch.equal(mine, other) if isinstance(mine, torch.Tensor) else mine == other
             assert same

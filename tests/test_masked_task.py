@@ -166,7 +166,7 @@ def test_all_processes_hide_the_same_and_draw_their_own_for_single_samples():
     assert not torch.equal(draws(one.samples), draws(two.samples))
     for process in processes:
         (saved,) = replace(process, world_size=1).random_states()
-        assert len(saved["generators"]) == 3
+        assert len(saved["generators"] + saved["common_generators"]) == 4
 
 
 def test_a_batch_too_small_for_batch_norm_changes_nothing(store, run):
@@ -217,10 +217,11 @@ def test_an_augmented_step(files, run):
 
     def augment(pose_3d, camera):
         given.append((pose_3d, camera))
-        return with_zero_root(pose_3d[1:]) * 2, pose_3d[1:, ..., :2]  # the first is dropped
+        kept = pose_3d[1:]  # the first is dropped
+        return with_zero_root(kept) * 2, kept[..., :2], torch.ones(len(kept))
 
     model = ShiftingModel(run)
-    rng = RandomSources(*(torch.Generator().manual_seed(seed) for seed in (0, 2, 1)))
+    rng = RandomSources(*(torch.Generator().manual_seed(seed) for seed in (0, 2, 1, 3)))
     task = MaskedTask(model, poses, PRETRAIN, test=None, rng=rng, augment=augment)
     samples = torch.tensor([1, 2, len(poses) + 3, len(poses) + 4, len(poses) + 5])
     chosen = []

@@ -22,9 +22,9 @@ from common.tasks.masking import Draw, Masking, SharedMask, drawn_from
 from common.training.runtime import Runtime
 from common.training.steps import TestErrors
 
-# Camera-space windows (B, T, J, 3) and cameras (B, 9) -> 3D (K, T, J, 3) relative to the root and
-# 2D (K, T, J, 2) of the K <= B that can be used.
-Augmenter = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+# Camera-space windows (B, T, J, 3) and cameras (B, 9) -> 3D (K, T, J, 3) relative to the root, 2D
+# (K, T, J, 2) and weights (K,) of what can be used of them.
+Augmenter = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -194,11 +194,13 @@ class RandomSources:
         samples: draws for single samples, on the run's device, apart in every process.
         masks: draws the masks that all samples of a step share, on CPU, alike in every process.
         steps: decides which steps are augmented, on CPU, alike in every process.
+        choices: chooses among augmenters, on CPU, apart in every process.
     """
 
     samples: torch.Generator
     masks: torch.Generator
     steps: torch.Generator
+    choices: torch.Generator
 
     @classmethod
     def of(cls, runtime: Runtime, seed: int) -> "RandomSources":
@@ -207,6 +209,7 @@ class RandomSources:
             samples=runtime.new_generator(seed),
             masks=runtime.new_common_generator(seed),
             steps=runtime.new_common_generator(seed),
+            choices=runtime.new_generator(seed + 2**31, on_host=True),
         )
 
 
@@ -304,21 +307,22 @@ class MaskedTask:
         lifts = windows_2d is not None and self.masks.lifts
         yield self._losses(batch, windows_2d.window_3d() if lifts and windows_2d else None)
         if self.augmented_step:
-            augmented = None if windows_3d is None else self._augmented(windows_3d)
-            named = {} if augmented is None else self._losses(augmented, augmented.pose_3d)
+            named = {} if windows_3d is None else self._augmented_losses(windows_3d)
             yield {f"augmented_{n.removeprefix('recovered_')}": loss for n, loss in named.items()}
 
-    def _augmented(self, windows: Chosen) -> Batch | None:
-        """What PoseAug makes of 3D windows, 2D and 3D under the 2D masks; None if nothing."""
+    def _augmented_losses(self, windows: Chosen) -> Losses:
+        """The errors on what PoseAug makes of 3D windows, 2D and 3D under the 2D masks."""
         assert self.augment is not None and self.step_masks is not None
-        pose_3d, pose_2d = self.augment(windows.absolute_3d(), windows.cameras())
+        pose_3d, pose_2d, weights = self.augment(windows.absolute_3d(), windows.cameras())
         if len(pose_3d) * self.frames < 2:
-            return None
+            return {}
         joints = self.step_masks.of_2d.joints.expand(len(pose_2d), -1, -1)
         hidden = joints, self.step_masks.of_2d.visible
-        return Batch(pose_2d, *hidden, pose_3d, *hidden)
+        return self._losses(Batch(pose_2d, *hidden, pose_3d, *hidden), pose_3d, weights)
 
-    def _losses(self, batch: Batch, lifted_target: Tensor | None) -> Losses:
+    def _losses(
+        self, batch: Batch, lifted_target: Tensor | None, weights: Tensor | None = None
+    ) -> Losses:
         """The errors of what the model makes of a batch; of lifted 3D where it has a target."""
         if batch.pose_2d is None and batch.pose_3d is None:
             return {}
@@ -329,7 +333,7 @@ class MaskedTask:
             "lifted": (result.lifted, lifted_target),
         }
         return {
-            name: mpjpe(predicted, target)
+            name: mpjpe(predicted, target, weights)
             for name, (predicted, target) in pairs.items()
             if predicted is not None and target is not None
         }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from common.errors import UserError
 from common.log import LOG
@@ -147,8 +147,8 @@ class Runtime:
     def random_states(self) -> list[dict[str, Any]]:
         """The state of every random source of every process, in a form that a file can hold."""
         mine = random_state()
-        generators = [*self.own_generators, *self.common_generators]
-        mine["generators"] = [generator.get_state() for generator in generators]
+        mine["generators"] = [generator.get_state() for generator in self.own_generators]
+        mine["common_generators"] = [g.get_state() for g in self.common_generators]
         return self.processes.gather(mine)
 
     def set_random_states(self, states: Sequence[dict[str, Any]]) -> None:
@@ -157,19 +157,11 @@ class Runtime:
         With another number of processes, or on another kind of device, the streams that cannot be
         continued begin anew, which is logged; those that all processes share are continued.
         """
-        new = self.rank >= len(states)  # this process was not there
-        mine = states[0] if new else states[self.rank]
-        continued = True
-        if not new:
+        continued = _continue(self.common_generators, states[0].get("common_generators", ()))
+        if self.rank < len(states):  # else this process was not there: its own streams are new
+            mine = states[self.rank]
             set_random_state(mine)
-        generators = [*self.own_generators, *self.common_generators]
-        for generator, state in zip(generators, mine["generators"], strict=False):
-            if new and generator in self.own_generators:
-                continue
-            if len(state) == len(generator.get_state()):
-                generator.set_state(state)
-            else:
-                continued = False
+            continued = _continue(self.own_generators, mine["generators"]) and continued
         if len(states) != self.world_size:
             LOG.info(
                 "note: the interrupted run had %d processes, this one has %d: the order of the "
@@ -177,8 +169,18 @@ class Runtime:
                 len(states),
                 self.world_size,
             )
-        elif not continued or len(generators) != len(mine["generators"]):
-            LOG.info("note: the interrupted run drew elsewhere; its random streams begin anew")
+        elif not continued:
+            LOG.info("note: the interrupted run drew in another way; its random streams begin anew")
+
+
+def _continue(generators: Sequence[torch.Generator], states: Sequence[Tensor]) -> bool:
+    """Let generators go on from earlier states; False if they were others, or on other devices."""
+    sizes = [len(generator.get_state()) for generator in generators]
+    if sizes != [len(state) for state in states]:
+        return False
+    for generator, state in zip(generators, states, strict=True):
+        generator.set_state(state)
+    return True
 
 
 @dataclass(frozen=True)
