@@ -90,35 +90,50 @@ class MaskedTest:
         Raises:
             FailedRun: what the model makes of some windows is not finite.
         """
-        runtime = model.runtime
+        tested = self._tested(part)
+        per_window = self.per_window(model, numbers, part=part)
+        invalid = ~per_window.isfinite().all(-1).all(-1).cpu()
+        if invalid.any():
+            sequences = self.poses.sequences_of(tested[invalid])
+            raise FailedRun(
+                f"results of {int(invalid.sum())} of {len(tested)} windows are not finite, in "
+                f"{len(sequences)} sequences: {listing(sequences)}"
+            )
+        total, count = per_window.sum(0).unbind(-1)  # 0 / 0 is NaN: not computed
+        return dict(zip(COLUMNS, (1000 * total / count).tolist(), strict=True))
+
+    def _tested(self, part: int | None) -> Tensor:
+        """(M,) int64 on CPU, the windows of one store, or all."""
         tested = range(len(self.poses)) if part is None else self.poses.samples_of(part)
-        samples = torch.arange(tested.start, tested.stop)
+        return torch.arange(tested.start, tested.stop)
+
+    def per_window(
+        self,
+        model: MaskedModel,
+        numbers: Sequence[int] | None = None,
+        *,
+        part: int | None = None,
+    ) -> Tensor:
+        """Sums of errors and their numbers, of each window: (M, 6, 2), see `errors`."""
+        runtime = model.runtime
+        samples = self._tested(part)
 
         def sums(chosen: Tensor) -> Tensor:
-            """Sums of errors and their numbers, of each window: (B, 6, 2)."""
+            """Of some windows: (B, 6, 2)."""
             windows = self.poses.windows(chosen)
             batch = self._batch(windows, chosen, numbers)
             return self._sums(batch, self.recover(model, batch), windows)
 
-        zeros = torch.zeros(len(samples), len(COLUMNS), 2, dtype=torch.float64)
-        per_window = compute_for_all(
+        shape = len(samples), len(COLUMNS), 2
+        return compute_for_all(
             samples,
-            zeros.to(runtime.device),
+            torch.zeros(shape, dtype=torch.float64, device=runtime.device),
             sums,
             runtime=runtime,
             modules=model.modules.values(),
             per_pass=runtime.windows_per_pass(self.batch_size, self.poses.frames),
             ends=WINDOWS_PER_MASK if self.masks.hides_frames else None,
         )
-        invalid = ~per_window.isfinite().all(-1).all(-1).cpu()
-        if invalid.any():
-            sequences = self.poses.sequences_of(samples[invalid])
-            raise FailedRun(
-                f"results of {int(invalid.sum())} of {len(samples)} windows are not finite, in "
-                f"{len(sequences)} sequences: {listing(sequences)}"
-            )
-        total, count = per_window.sum(0).unbind(-1)  # 0 / 0 is NaN: not computed
-        return dict(zip(COLUMNS, (1000 * total / count).tolist(), strict=True))
 
     def _batch(
         self, windows: Chosen, samples: Tensor, numbers: Sequence[int] | None = None

@@ -289,6 +289,14 @@ class MaskedTask:
             device = self.model.runtime.device
             self.step_masks = StepMasks.draw(self.masks, self.poses, self.rng.masks, device)
 
+    def counts(self, samples: Tensor) -> Mapping[str, int]:
+        """How many of some samples each loss is a mean over: 2D ones or 3D ones."""
+        if not self.masks.hides_frames:
+            return dict.fromkeys(self.loss_names, len(samples))
+        num_2d = int((samples < len(self.poses)).sum())
+        num_3d = len(samples) - num_2d  # augmented ones are made of these
+        return {name: num_2d if name == "recovered_2d" else num_3d for name in self.loss_names}
+
     def losses(self, samples: Tensor) -> Iterator[Losses]:
         """The losses of some samples, and in an augmented step those of augmented 3D."""
         windows_2d = windows_3d = self._windows(samples)

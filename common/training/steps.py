@@ -68,6 +68,9 @@ class LossTask(Task, Protocol):
     def begin_step(self) -> None:
         """Called before each step, to decide what holds for all parts of its batch."""
 
+    def counts(self, samples: Tensor) -> Mapping[str, int]:
+        """How many of some samples (B,) each loss of the step that has begun is a mean over."""
+
     def losses(self, samples: Tensor) -> Iterator[dict[str, Tensor]]:
         """Unweighted mean losses () by name over some samples (B,), in training mode.
 
@@ -87,7 +90,7 @@ class Steps(Protocol):
 
         Returns:
             (1 + K, 2) of this process's share: the loss, then each of the task's `loss_names`; the
-            sum of its means times their share of the batch, and the sum of these shares.
+            sum of its means times their shares of the batch, and the sum of these shares.
         """
 
     def state(self) -> dict[str, Any]:
@@ -171,29 +174,42 @@ class GradientSteps:
         parts = mine.tensor_split(max(math.ceil(len(mine) / self._part_size()), 1))
         self.optimizer.zero_grad(set_to_none=True)
         self.task.begin_step()
+        counts = self.task.counts(batch)
         sums = torch.zeros(1 + len(self.task.loss_names), 2, device=self.runtime.device)
         for number, part in enumerate(parts):
             self._share_momentum([len(p) for p in parts], number)
-            self._add_gradients(part, len(part) / len(batch), sums)
+            self._add_gradients(part, counts, sums)
+            sums[0, 1] += len(part) / len(batch)
         self._share_momentum([1], 0)
         # The one exchange of a step, of whatever gradients each process has.
         self.runtime.processes.sum_gradients(self.parameters)
         self.optimizer.step()
         return sums
 
-    def _add_gradients(self, part: Tensor, share: float, sums: Tensor) -> None:
-        """Add the gradients of some samples, a share of the batch, and their losses to `sums`."""
+    def _add_gradients(self, part: Tensor, counts: Mapping[str, int], sums: Tensor) -> None:
+        """Add the gradients of a part of the batch, and its losses to `sums`.
+
+        A part may hold more of what one loss is over than of another, so each has its own share.
+
+        Args:
+            part: samples.
+            counts: of the whole batch, over all processes.
+            sums: see `step`.
+        """
         passes = self.task.losses(part) if len(part) else iter(())
+        own = self.task.counts(part)
+        weights = self.task.loss_weights
         while (losses := self._next(passes)) is not None:
-            if losses:
-                loss = weighted_sum(losses, self.task.loss_weights)
-                (loss * share).backward()
-                sums[0, 0] += loss.detach() * share
+            if not losses:
+                continue
+            shares = {name: own[name] / counts[name] for name in losses}
+            loss = weighted_sum(losses, {name: weights[name] * shares[name] for name in losses})
+            loss.backward()
+            sums[0, 0] += loss.detach()
             for name, term in losses.items():
                 row = 1 + self.task.loss_names.index(name)
-                sums[row, 0] += term.detach() * share
-                sums[row, 1] += share
-        sums[0, 1] += share
+                sums[row, 0] += term.detach() * shares[name]
+                sums[row, 1] += shares[name]
 
     def _next(self, passes: Iterator[dict[str, Tensor]]) -> dict[str, Tensor] | None:
         """The losses of the next pass, computed in the run's precision."""
