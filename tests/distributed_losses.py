@@ -25,9 +25,9 @@ from model.lifter import PoseLifter
 
 def main() -> None:
     config = configs.lifting("trainer.py").run
-    run = runtime.start(runtime.RuntimeOptions(gpus=[], seed=1, precision="fp32"))
+    run = runtime.start(runtime.RuntimeOptions(gpus=[0], seed=1, precision="fp32"))
     files = h36m.H36MFiles.read(SAMPLE, "gt")
-    store = files.store(["S6"], H36M_17, actions=["Walking"])
+    store = files.store(["S6"], H36M_17, actions=["Walking"]).to(run.device)
     lifter = PoseLifter(frames=9, num_joints=17, layers=1, width=16, hidden_width=16)
     lifting = Lifting(without_random_parts(filled(lifter)), None, run)
     rule = WindowRule(9, stride=7, mirror=True)

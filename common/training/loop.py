@@ -129,7 +129,7 @@ class Training:
             UserError: a loss is not finite, or a file cannot be written.
         """
         with StopSignals() as signals:
-            if resume:
+            if self.runtime.processes.any(resume):
                 self._resume()
             self._save_state()
             try:

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.rendezvous import rendezvous
 
 from common.errors import FailedElsewhere, FailedRun, UserError
 
 # Seconds that a failed process waits for the main one to report the same before it speaks itself.
 WAIT_FOR_MAIN = 5.0
-_FAILURE_KEY = "mpm/failure_of_main"
+_FAILURE_KEY = "failure_of_main"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,13 @@ class Processes:
         # Tensors of GPUs travel by NCCL, those of CPUs by Gloo.
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         try:
-            distributed.init_process_group(backend)
+            store, rank, world_size = next(iter(rendezvous("env://")))
+            distributed.init_process_group(
+                backend,
+                store=distributed.PrefixStore(_attempt(), store),
+                rank=rank,
+                world_size=world_size,
+            )
         except (ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
@@ -176,6 +183,17 @@ def was_restarted() -> bool:
     return any(environment_number(name, 0) > 0 for name in names)
 
 
+def _attempt() -> str:
+    """A name of this start of the job, the same in all its processes.
+
+    On one machine torchrun lets a restarted job meet at the store of the one before, where
+    addresses of processes that are gone still stand. Of several machines, each counts its own
+    restarts, and has a new store every time (`--rdzv_backend=c10d`).
+    """
+    several = environment_number("GROUP_WORLD_SIZE", 1) > 1
+    return f"mpm/{0 if several else environment_number('TORCHELASTIC_RESTART_COUNT', 0)}"
+
+
 @contextmanager
 def _meeting(rank: int) -> Iterator[None]:
     """Turn the loss of another process into one line; the reason stands in its own output."""
@@ -204,8 +222,7 @@ def speaks(message: str) -> bool:
             is_master=False,
             timeout=timedelta(seconds=WAIT_FOR_MAIN),
         )
-        # Of this start of the job, since a restarted one meets at the same store.
-        key = f"{_FAILURE_KEY}/{environment_number('TORCHELASTIC_RESTART_COUNT', 0)}"
+        key = f"{_attempt()}/{_FAILURE_KEY}"
         if processes.is_main:
             store.set(key, message)
             return True

@@ -85,6 +85,7 @@ class RunFolder:
         """
         self.runtime, self.path, self.info = runtime, path, info
         self.results: dict[str, Any] = {}
+        resume = runtime.processes.any(resume)  # each machine knows of its own restarts only
         self._has_results = train and resume  # those of the run itself
         runtime.processes.on_main(lambda: self._open(train=train, resume=resume))
         LOG.info("command: %s", info.command)
