@@ -172,7 +172,11 @@ class Check:
         with tempfile.TemporaryDirectory() as folder:
             for count in (1, 2):
                 inside = Path(folder) / str(count)
-                torchrun(inside, count, ROOT / "tests" / "distributed_losses.py", *words)
+                script = ROOT / "tests" / "distributed_losses.py"
+                if count == 1:
+                    _run(script, inside, words)
+                else:
+                    torchrun(inside, count, script, *words)
                 curves.append(torch.tensor(json.loads((inside / "losses.json").read_text())))
         difference = _difference(curves[1], curves[0])
         yield Row("two processes", "loss curve", difference, "of largest", 1e-4)
@@ -187,7 +191,7 @@ class Check:
                     for again, count in enumerate(epochs):
                         more = ["--nepoch", count, "--deterministic", deterministic]
                         inside = Path(folder) / str(number)
-                        _run_trainer(inside, [*words, *more, *["-r"] * again])
+                        _run(ROOT / "trainer.py", inside, [*words, *more, *["-r"] * again])
                     state = last_checkpoint(inside / "checkpoint/finetune_t_f9_t0.80")
                     ends.append(state["modules"]["no_refine"])
             difference = max(
@@ -312,14 +316,18 @@ def _stepping(steps: Any, batch: Callable[[], Tensor]) -> Callable[[], int]:
     return work
 
 
-def _run_trainer(folder: Path, words: list[str]) -> None:
+def _run(script: Path, folder: Path, words: list[str]) -> None:
     folder.mkdir(exist_ok=True)
     subprocess.run(
-        [sys.executable, str(ROOT / "trainer.py"), *words],
+        [sys.executable, str(script), *words],
         cwd=folder,
         check=True,
         capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "4")},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "4"),
+        },
     )
 
 

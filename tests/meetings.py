@@ -20,6 +20,7 @@ from common.evaluation.masked import MaskedTest
 from common.tasks.lifting import Lifting
 from common.tasks.masked import MaskedModel, MaskedTask, RandomSources
 from common.tasks.masking import Masking
+from common.training import processes as processing
 from common.training.processes import Processes
 from common.training.runtime import Runtime
 from common.training.steps import GradientSteps, Schedule
@@ -161,3 +162,10 @@ def lose_another(processes: Processes) -> str:
     except FailedRun as error:
         return str(error)
     return "nothing"
+
+
+def report(processes: Processes, messages: list[str | None]) -> bool:
+    """Whether each process speaks that fails with its message; None goes on."""
+    processing.WAIT_FOR_MAIN = 1.0
+    message = messages[processes.rank]
+    return message is not None and processing.speaks(message)

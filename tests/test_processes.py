@@ -9,7 +9,7 @@ import torch
 from several import in_processes
 
 from common.errors import FailedRun, UserError
-from common.training.processes import Processes
+from common.training.processes import Processes, speaks
 from common.training.runtime import Runtime
 
 ALONE = Processes()
@@ -103,6 +103,26 @@ def test_tables_do_not_depend_on_the_number_of_processes(windows):
 def test_what_fails_in_the_main_process_fails_in_all(error):
     want = [type(error).__name__, "FailedElsewhere", "FailedElsewhere"]
     assert in_processes(3, meetings.fail_on_main, error) == want
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("messages", "speak"),
+    [
+        (["no file x"] * 3, [True, False, False]),
+        (["no file x", "no file x", "no file y"], [True, False, True]),
+        ([None, "no file x", None], [False, True, False]),  # on one machine only
+    ],
+)
+def test_each_failure_is_told_and_the_same_one_once(messages, speak):
+    assert in_processes(3, meetings.report, messages) == speak
+
+
+@pytest.mark.parametrize(("rank", "local", "speak"), [(0, 0, True), (1, 1, False), (8, 0, True)])
+def test_before_processes_meet_one_of_each_machine_speaks(monkeypatch, rank, local, speak):
+    for name, value in (("RANK", rank), ("LOCAL_RANK", local), ("WORLD_SIZE", 16)):
+        monkeypatch.setenv(name, str(value))
+    assert speaks("--lr x") is speak
 
 
 @pytest.mark.slow
