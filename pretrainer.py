@@ -34,7 +34,10 @@ def main() -> None:
     augment = None
     if config.poseaug is not None:  # before data are read, which takes a while: there may be none
         augment = PoseAugmenter(
-            config.poseaug.folder, length_limit=config.poseaug.length_limit, generator=rng.samples
+            config.poseaug.folder,
+            length_limit=config.poseaug.length_limit,
+            generator=rng.samples,
+            choices=rng.choices,
         )
     stores = load_stores(config.data_sets, config.run.data)
     train_stores = {name: both.train for name, both in stores.items() if both.train is not None}

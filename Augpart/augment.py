@@ -19,18 +19,26 @@ SCREEN_LIMIT = 1.0
 class PoseAugmenter:
     """Changes windows of poses with a generator chosen at random for each call."""
 
-    def __init__(self, folder: Path, *, length_limit: float, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        length_limit: float,
+        generator: torch.Generator,
+        choices: torch.Generator,
+    ) -> None:
         """Load every generator of a folder onto the device of the random generator.
 
         Args:
             folder: holds `*.pth.tar` files, each {'model_G': state dict} and possibly 'options'.
             length_limit: largest relative change of a bone length (`--blr_tanhlimit`).
-            generator: chooses and draws noise.
+            generator: draws noise.
+            choices: chooses, on CPU.
 
         Raises:
             UserError: no generator there, or a file that cannot be read or does not fit.
         """
-        self.generator = generator
+        self.generator, self.choices = generator, choices
         files = sorted(folder.glob(FILE_PATTERN))
         if not files:
             raise UserError(
@@ -42,7 +50,7 @@ class PoseAugmenter:
         ]
 
     @torch.no_grad()
-    def __call__(self, pose_3d: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, pose_3d: Tensor, camera: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Augment windows; those that leave the camera's view in any frame are dropped.
 
         Args:
@@ -51,18 +59,60 @@ class PoseAugmenter:
             camera: (B, 9) intrinsics.
 
         Returns:
-            3D (K, T, 16, 3) metres relative to the root, which is at 0, and 2D (K, T, 16, 2)
-            normalised screen coordinates of the K <= B windows that were kept.
+            3D (K, T, 16, 3) metres relative to the root, which is at 0, 2D (K, T, 16, 2) normalised
+            screen coordinates, and weights (K,) in a mean over windows; see `kept_only`.
         """
-        device, count = self.generator.device, len(self.pose_generators)
-        chosen = torch.randint(count, (), generator=self.generator, device=device)
+        device = self.generator.device
+        chosen = int(torch.randint(len(self.pose_generators), (), generator=self.choices))
         noise = GeneratorNoise.draw(len(pose_3d), self.generator)
         with torch.autocast(device.type, enabled=False):
-            moved = self.pose_generators[int(chosen)](pose_3d, noise=noise).moved
+            moved = self.pose_generators[chosen](pose_3d, noise=noise).moved
         screen = project(moved, camera)
-        kept = in_view(moved, screen).nonzero().flatten()
-        moved = moved[kept]  # (K, T, 16, 3)
-        return centre_on_root(moved), screen[kept]
+        kept = in_view(moved, screen)
+        select = kept_only if device.type == "cpu" else kept_repeated
+        chosen_moved, chosen_screen, weights = select(kept, moved, screen)
+        return centre_on_root(chosen_moved), chosen_screen, weights
+
+
+def kept_only(kept: Tensor, *windows: Tensor) -> tuple[Tensor, ...]:
+    """The windows that are kept, K of B. The host has to wait for their number.
+
+    Args:
+        kept: (B,) bool.
+        windows: each (B, ...).
+
+    Returns:
+        Each (K, ...), and weights (K,), all 1.
+    """
+    places = kept.nonzero().flatten()
+    return *(tensor[places] for tensor in windows), torch.ones(len(places), device=kept.device)
+
+
+def kept_repeated(kept: Tensor, *windows: Tensor) -> tuple[Tensor, ...]:
+    """The windows that are kept, repeated in turn until there are B again: no wait for a device.
+
+    With their weights, means over windows are those of `kept_only`; batch norm sees some windows
+    once more often than others.
+
+    Args:
+        kept: (B,) bool.
+        windows: each (B, ...).
+
+    Returns:
+        Each (B, ...), and weights (B,): those of a window's copies add up to 1. Where none is kept
+        everything is 0.
+    """
+    count = len(kept)
+    number = kept.sum().clamp_min(1)
+    kept_first = (~kept).byte().argsort(stable=True)
+    turns = torch.arange(count, device=kept.device)
+    places = kept_first.index_select(0, turns % number)
+    copies = (count - 1 - turns % number) // number + 1
+    repeated = []
+    for tensor in windows:
+        finite = torch.where(kept.view(-1, *[1] * (tensor.dim() - 1)), tensor, 0)
+        repeated.append(finite.index_select(0, places))
+    return *repeated, kept.any() / copies
 
 
 def in_view(pose_3d: Tensor, pose_2d: Tensor) -> Tensor:

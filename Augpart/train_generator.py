@@ -45,7 +45,7 @@ from common.training.run_folder import RESUME_FILE, RunFolder, RunInfo
 from model.build import ModelSize, build_lifter
 
 SCRIPT = "Augpart/train_generator.py"
-FREE_ON_RESUME = frozenset("command resume gpu lifter output vis".split())
+FREE_ON_RESUME = frozenset("command resume gpu deterministic lifter output vis".split())
 LIFTER_SIZE = ModelSize(1, NUM_JOINTS, layers=2, width=128, hidden_width=256)  # when none is given
 INITIAL_DEPTH = 5.0  # metres
 DRAWN, MEASURED = 4, 4096  # poses
@@ -166,6 +166,7 @@ def read_config(argv: Sequence[str] | None = None) -> GeneratorConfig:
     add("--save_from", type=int, help="first epoch that is saved (default: half of --nepoch)")
     add("--output", type=Path, default=GENERATOR_FOLDER, help="output folder")
     add("--gpu", type=device_list, default=[0], help="GPU index")
+    add("--deterministic", type=int, choices=(0, 1), help="1: repeat bit for bit (default: on CPU)")
     add("--manualSeed", type=seed, default=1, help="seed of every random number generator")
     add("--vis", type=int, default=0, help="1: draw what the generator does")
     add("-r", "--resume", action="store_true", help="resume an interrupted run, bit for bit on CPU")
@@ -174,7 +175,11 @@ def read_config(argv: Sequence[str] | None = None) -> GeneratorConfig:
         args.save_from = (args.nepoch + 1) // 2
     args.command = shlex.join(["python", SCRIPT, *words])
     return GeneratorConfig(
-        runtime=runtime.RuntimeOptions(args.gpu, args.manualSeed),
+        runtime=runtime.RuntimeOptions(
+            args.gpu,
+            args.manualSeed,
+            deterministic=None if args.deterministic is None else bool(args.deterministic),
+        ),
         root=Path(args.root_path),
         keypoints=args.keypoints,
         subjects=tuple(args.subjects_train),

@@ -17,6 +17,10 @@ class FailedRun(Exception):
     """A run without all that it was asked for: reported in one line, exit code 1, no traceback."""
 
 
+class FailedElsewhere(Exception):
+    """Another process of the run has failed and reports it: this one ends without a word."""
+
+
 def listing(names: Sequence[str]) -> str:
     """The first few of some names, for a message."""
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""

@@ -2,8 +2,9 @@
 
 import logging
 import sys
+import warnings
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 LOG = logging.getLogger("mpm")
 
@@ -40,3 +41,16 @@ def file_handler(path: Path) -> logging.Handler:
     handler = _Tolerant(open(path, "a", encoding="utf-8"))
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     return handler
+
+
+def log_warnings() -> None:
+    """From now on let what libraries warn of be lines of the log, each text once."""
+    seen: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in seen:
+            seen.add(text)
+            LOG.warning("note from a library: %s", text)
+
+    warnings.showwarning = show

@@ -135,7 +135,9 @@ class Ours(Side):
         self.index = WindowIndex(
             self.store.offsets, WindowRule(self.frames, frame_step=2, mirror=True)
         )
-        self.augmenter = PoseAugmenter(self.generators, length_limit=0.15, generator=rng.samples)
+        self.augmenter = PoseAugmenter(
+            self.generators, length_limit=0.15, generator=rng.samples, choices=rng.choices
+        )
 
     def gather(self) -> int:
         order = torch.randperm(len(self.index))[: 8 * GATHER_BATCH]

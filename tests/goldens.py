@@ -47,6 +47,18 @@ def without_dropout(module: nn.Module) -> nn.Module:
     return module
 
 
+def without_random_parts(module: nn.Module) -> nn.Module:
+    """The same model without dropout, its batch norms for good on their stored statistics.
+
+    So what it makes of a sample depends on no other sample of a batch, even in training.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm1d):
+            part.eval()
+            part.train = lambda mode=True, part=part: part
+    return without_dropout(module)
+
+
 def save_released(module: nn.Module, path: Path) -> Path:
     """Write a model's weights in the released format."""
     torch.save({f"module.{name}": t for name, t in module.state_dict().items()}, path)

@@ -63,4 +63,4 @@ def save_generator(path: Path, module: PoseGenerator, **more: object) -> Path:
 
 def augmenter(folder: Path, seed: int = 0) -> PoseAugmenter:
     """Augmentation with every generator of a folder."""
-    return PoseAugmenter(folder, length_limit=0.15, generator=rng(seed))
+    return PoseAugmenter(folder, length_limit=0.15, generator=rng(seed), choices=rng(seed))

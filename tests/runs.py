@@ -119,8 +119,9 @@ def assert_same_end(one: dict, two: dict) -> None:
             assert torch.equal(tensor, two["optimizer"]["state"][number][key])
     for a, b in zip(one["random_states"], two["random_states"], strict=True):
         assert torch.equal(a["torch"], b["torch"]) and a["python"] == b["python"]
-        assert len(a["generators"]) == len(b["generators"])
-        assert all(map(torch.equal, a["generators"], b["generators"]))
+        for kind in ("generators", "common_generators"):
+            assert len(a[kind]) == len(b[kind])
+            assert all(map(torch.equal, a[kind], b[kind]))
         for mine, other in zip(a["numpy"], b["numpy"], strict=True):
             same = torch.equal(mine, other) if isinstance(mine, torch.Tensor) else mine == other
             assert same
@@ -154,20 +155,32 @@ def straight_and_resumed(
     return straight, resumed
 
 
-def torchrun(
-    folder: Path, processes: int, path: Path, *words: object
-) -> subprocess.CompletedProcess:
-    """Run a script in several processes on this machine."""
+def start_torchrun(
+    folder: Path, processes: int, path: Path, *words: object, restarts: int = 0
+) -> subprocess.Popen:
+    """Start a script in several processes on this machine."""
     folder.mkdir(exist_ok=True)
     port = str(random.SystemRandom().randint(20000, 60000))
     command = ["torch.distributed.run", f"--nproc_per_node={processes}", "--master_port", port]
-    done = subprocess.run(
+    command.append(f"--max-restarts={restarts}")
+    return subprocess.Popen(
         [sys.executable, "-m", *command, str(path), *map(str, words)],
         cwd=folder,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
     )
-    assert done.returncode == 0, done.stderr
-    return done
+
+
+def torchrun(
+    folder: Path, processes: int, path: Path, *words: object, expect: int = 0
+) -> subprocess.CompletedProcess:
+    """Run a script in several processes on this machine, to its end."""
+    process = start_torchrun(folder, processes, path, *words)
+    try:
+        stdout, stderr = process.communicate(timeout=WAIT_SECONDS)
+    finally:
+        process.kill()
+    assert process.returncode == expect, stderr
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)

@@ -13,16 +13,15 @@ from Augpart.draw import draw_stages
 from Augpart.pose_generator import GeneratorNoise, PoseGenerator
 from common.data.camera import project
 from common.errors import UserError
+from common.tasks.losses import mpjpe
 
 
 def test_augmenter_drops_what_leaves_the_screen(tmp_path):
     save_generator(tmp_path / "ckpt_generater21.pth.tar", far_generator(8.0))
     augmented = augmenter(tmp_path)
     batch, camera = POSES.repeat(20, 1, 1, 1), CAMERA.repeat(20, 1)
-    pose_3d, pose_2d = augmented(batch, camera)
-    draws = rng()
-    torch.randint(1, (), generator=draws)
-    noise = GeneratorNoise.draw(60, draws)
+    pose_3d, pose_2d, weights = augmented(batch, camera)
+    noise = GeneratorNoise.draw(60, rng())
     with torch.no_grad():
         moved = augmented.pose_generators[0](batch, noise=noise).moved
     screen = project(moved, camera)
@@ -31,6 +30,31 @@ def test_augmenter_drops_what_leaves_the_screen(tmp_path):
     assert torch.equal(pose_2d, screen[kept])
     assert torch.equal(pose_3d, moved[kept] - moved[kept][..., :1, :])
     assert not pose_3d[..., 0, :].any()
+    assert weights.tolist() == [1.0] * len(kept)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 5, 7, 12])
+def test_repeated_windows_weigh_as_much_as_those_that_are_kept(number):
+    source = torch.Generator().manual_seed(number)
+    kept = torch.randperm(12, generator=source) < number
+    windows = torch.randn(12, 9, 16, 3, generator=source)
+    windows[~kept] = torch.nan  # a window may leave the view at infinity
+    others = torch.randn(12, 4, generator=source)
+    only, only_others, ones = augment.kept_only(kept, windows, others)
+    repeated, repeated_others, weights = augment.kept_repeated(kept, windows, others)
+    assert repeated.shape == windows.shape and repeated.isfinite().all()
+    target = torch.zeros(())
+    if not number:
+        assert not weights.any() and mpjpe(repeated, target, weights) == 0
+        return
+    want = mpjpe(only, target, ones)
+    torch.testing.assert_close(mpjpe(repeated, target, weights), want)
+    torch.testing.assert_close(want, mpjpe(only, target))
+    for window, other, weight in zip(repeated, repeated_others, weights, strict=True):
+        same = [torch.equal(window, one) for one in only]
+        assert sum(same) == 1 and torch.equal(other, only_others[same.index(True)])
+        copies = sum(torch.equal(window, one) for one in repeated)
+        assert weight == pytest.approx(1 / copies)
 
 
 def test_one_joint_out_of_view_is_enough():
@@ -46,7 +70,7 @@ def test_augmenter_can_drop_everything(tmp_path):
     module = far_generator(0.0)
     module.RTprocess.get_submodule("w2_T").bias.data[0] = 100
     save_generator(tmp_path / "a.pth.tar", module)
-    pose_3d, pose_2d = augmenter(tmp_path)(POSES, CAMERA)
+    pose_3d, pose_2d, _ = augmenter(tmp_path)(POSES, CAMERA)
     assert pose_3d.shape == (0, 9, 16, 3) and pose_2d.shape == (0, 9, 16, 2)
 
 
@@ -56,7 +80,7 @@ def test_augmenter_repeats_with_the_seed(tmp_path):
     one, two = augmenter(tmp_path, 3), augmenter(tmp_path, 3)
     results = []
     for _ in range(5):
-        (pose, screen), (same_pose, same_screen) = one(POSES, CAMERA), two(POSES, CAMERA)
+        (pose, screen, _), (same_pose, same_screen, _) = one(POSES, CAMERA), two(POSES, CAMERA)
         assert torch.equal(pose, same_pose) and torch.equal(screen, same_screen)
         results.append(screen)
     assert len(results[0])

@@ -170,7 +170,10 @@ def test_every_frame_is_visible_equally_often():
 
 def test_limb_sets_are_drawn_uniformly_one_a_sample():
     masks = masking.sample_limb_masks(
-        8000, H36M_17, limbs=masking.LIMBS_3D, numbers=(0, 1, 2, 3), generator=generator(3)
+        masking.drawn_from(generator(3), 8000),
+        H36M_17,
+        limbs=masking.LIMBS_3D,
+        numbers=(0, 1, 2, 3),
     )
     first_joints = [joints[0] for joints in PUBLISHED_3D]
     assert (masks.sum(-1) == 3).all()
@@ -186,7 +189,7 @@ def test_limb_sets_are_drawn_uniformly_one_a_sample():
 @pytest.mark.parametrize("number", range(4))
 def test_limb_sets_are_the_published_joints(limbs, published, number, skeleton):
     mask = masking.sample_limb_masks(
-        5, skeleton, limbs=limbs, numbers=[number], generator=generator()
+        masking.drawn_from(generator(), 5), skeleton, limbs=limbs, numbers=[number]
     )
     hidden = mask[0].nonzero().flatten().tolist()
     assert masking.limb_joints(limbs, number, H36M_17) == list(published[number])
@@ -204,7 +207,7 @@ def test_sixteen_joint_arms_are_shifted():
 
 def test_random_numbers_hide_so_many_joints():
     masks = masking.sample_limb_masks(
-        4000, H36M_17, limbs=masking.LIMBS_2D, numbers=[9], generator=generator(4)
+        masking.drawn_from(generator(4), 4000), H36M_17, limbs=masking.LIMBS_2D, numbers=[9]
     )
     assert (masks.sum(-1) == 6).all()
     assert chi_square(masks.sum(0)) < QUANTILE[17]

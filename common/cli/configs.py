@@ -33,7 +33,7 @@ from model.build import ModelSize
 DEBUG_FRAMES = 300
 # Options that may differ between an interrupted run and the one that resumes it.
 FREE_ON_RESUME = frozenset(
-    "command resume demo gpu workers nepoch save_predictions vis pad checkpoint "
+    "command resume demo gpu deterministic workers nepoch save_predictions vis pad checkpoint "
     "previous_dir previous_name previous_refine_name reload refine_reload MAEreload MAEcp".split()
 )
 
@@ -187,7 +187,12 @@ def _run(script: str, args: argparse.Namespace, weights: FirstWeights) -> RunCon
         train=bool(args.train),
         resume=resumes(args),
         pictures=bool(args.vis),
-        runtime=RuntimeOptions(args.gpu, args.manualSeed, args.precision),
+        runtime=RuntimeOptions(
+            args.gpu,
+            args.manualSeed,
+            args.precision,
+            None if args.deterministic is None else bool(args.deterministic),
+        ),
         compiled=args.compile,
         data=_data(script, args),
         windows=windows,

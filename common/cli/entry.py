@@ -3,14 +3,14 @@
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
 from torch import distributed
 
-from common.errors import FailedRun, UserError
-from common.log import LOG, stream_handler
+from common.errors import FailedElsewhere, FailedRun, UserError
+from common.log import LOG, log_warnings, stream_handler
+from common.training.processes import speaks
 from common.training.signals import Interrupted
 
 EXIT_FAILED = 1
@@ -20,17 +20,19 @@ EXIT_INTERRUPTED = 130
 
 def run_script(main: Callable[[], None]) -> None:
     """Run an entry script: invalid input is one line and exit code 2, a bug a traceback."""
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
     LOG.handlers = [stream_handler(sys.stdout)]
     LOG.propagate = False
-    LOG.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.CRITICAL)
+    is_main = os.environ.get("RANK", "0") == "0"
+    LOG.setLevel(logging.INFO if is_main else logging.CRITICAL)
+    log_warnings()
     try:
         main()
     except UserError as error:
-        _exit(EXIT_INVALID_INPUT, f"error: {error}")
+        _exit(EXIT_INVALID_INPUT, f"error: {error}", alone=True)
     except FailedRun as error:
-        _exit(EXIT_FAILED, f"error: {error}")
+        _exit(EXIT_FAILED, f"error: {error}", alone=True)
+    except FailedElsewhere:
+        sys.exit(EXIT_FAILED)
     except Interrupted as stopped:
         _exit(EXIT_INTERRUPTED, str(stopped))
     except KeyboardInterrupt:
@@ -50,8 +52,11 @@ def _close_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _exit(code: int, message: str) -> None:
-    if os.environ.get("RANK", "0") == "0":
+def _exit(code: int, message: str, *, alone: bool = False) -> None:
+    """End the process; the main one reports why, another one if it is `alone` with its reason."""
+    rank = os.environ.get("RANK", "0")
+    if speaks(message) if alone else rank == "0":
+        shown = message if rank == "0" else message.replace("error:", f"error (process {rank}):", 1)
         with suppress(OSError, ValueError):
-            print(message, file=sys.stderr)
+            print(shown, file=sys.stderr, flush=True)
     sys.exit(code)

@@ -338,6 +338,13 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--compile", action="store_true", help="compile the model (torch.compile)")
     group.add_argument(
+        "--deterministic",
+        type=int,
+        choices=(0, 1),
+        help="1: repeat bit for bit where PyTorch can; 0: fastest algorithms (default: 1 on a CPU, "
+        "0 on a GPU)",
+    )
+    group.add_argument(
         "--micro_batch",
         type=at_least(0),
         default=0,

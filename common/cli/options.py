@@ -15,6 +15,8 @@ from common.data.registry import DATA_SETS
 from common.errors import UserError
 from common.log import LOG
 from common.training.checkpoint import FirstWeights, WeightFile
+from common.training.processes import was_restarted
+from common.training.run_folder import RESUME_FILE, read_state
 
 # Flags that a loaded checkpoint decides where the command line does not: by the shapes of its
 # tensors, and by what files of ours record.
@@ -42,6 +44,9 @@ def read(script: str, argv: Sequence[str] | None) -> tuple[argparse.Namespace, F
     args.pad = (args.frames - 1) // 2
     args.checkpoint = str(_run_folder(script, args))
     _check(script, args)
+    if args.train and not args.resume and was_restarted() and _holds_this_run(args):
+        LOG.info("note: this job was started again and resumes the run in %s", args.checkpoint)
+        args.resume = True
     return args, FirstWeights() if resumes(args) else weights
 
 
@@ -108,6 +113,16 @@ def _run_folder(script: str, args: argparse.Namespace) -> Path:
     name = args.name if args.train else "test"
     rate = f"{args.temporal_mask_rate:.2f}"
     return Path("checkpoint") / f"{stage}{name}_f{args.frames}_t{rate}"
+
+
+def _holds_this_run(args: argparse.Namespace) -> bool:
+    """Whether the run folder holds what a job that was cut short has left."""
+    path = Path(args.checkpoint) / RESUME_FILE
+    if not path.exists():
+        return False
+    state = read_state(path)
+    # A finished run of the same command was cut short in its test; of another one it is of earlier.
+    return not state["position"]["finished"] or state["options"].get("command") == args.command
 
 
 def resumes(args: argparse.Namespace) -> bool:

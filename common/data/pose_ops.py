@@ -39,8 +39,14 @@ def mirror_pose(pose: Tensor, skeleton: Skeleton) -> Tensor:
 
 def mirror_mask(mask: Tensor, skeleton: Skeleton) -> Tensor:
     """Swap the sides in a joint mask (..., J)."""
-    order = torch.tensor(skeleton.mirror_order, device=mask.device)
-    return mask.index_select(-1, order)
+    return mask.index_select(-1, _mirror_order(skeleton, mask.device))
+
+
+# Copied to a device once: the host waits for it whenever it copies anew.
+@cache
+def _mirror_order(skeleton: Skeleton, device: torch.device) -> Tensor:
+    """(J,) int64, the joint of the other side of each."""
+    return torch.tensor(skeleton.mirror_order).to(device)
 
 
 @cache
@@ -57,9 +63,15 @@ def _mirror_columns(
 
 def mirror_camera(camera: Tensor) -> Tensor:
     """Mirror (..., 9) intrinsics to match mirrored poses."""
-    mirrored = camera.clone()
-    mirrored[..., MIRRORED_CAMERA_ENTRIES] *= -1
-    return mirrored
+    return camera * _camera_signs(camera.device)
+
+
+@cache
+def _camera_signs(device: torch.device) -> Tensor:
+    """(9,) float32, by which mirroring multiplies the intrinsics."""
+    return torch.tensor([-1.0 if i in MIRRORED_CAMERA_ENTRIES else 1.0 for i in range(9)]).to(
+        device
+    )
 
 
 def predict_with_flip(

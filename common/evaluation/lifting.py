@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.data.base import TableRule
 from common.data.pose_ops import predict_with_flip, with_zero_root
@@ -22,6 +22,7 @@ from common.evaluation.passes import compute_for_all
 from common.evaluation.tables import Row, Table
 from common.files import write_atomically
 from common.tasks.lifting import Lifting
+from common.training.replicas import Replicas
 from common.training.steps import TestErrors
 
 
@@ -153,7 +154,7 @@ class LiftingTest:
         """Target poses (B, 1, J, 3) of windows that are on the CPU."""
         store = self.store
         frames: Tensor | None = None
-        if isinstance(lifting.lifter, nn.DataParallel):  # it can only split whole windows
+        if isinstance(lifting.lifter, Replicas):  # they split whole windows
             pose_2d = store.window_2d(windows.to(store.device))
         else:
             frames = windows.frames

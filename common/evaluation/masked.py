@@ -14,7 +14,7 @@ from common.evaluation.passes import compute_for_all
 from common.evaluation.tables import Row, Table
 from common.tasks.losses import MASKED_WEIGHTS
 from common.tasks.masked import Batch, MaskedModel, Recovered, StepMasks, make_batch
-from common.tasks.masking import Masking, limb_set_name
+from common.tasks.masking import DrawnBySample, Masking, limb_set_name
 from common.training.steps import TestErrors
 
 # Column -> title; each x 1000, that is mm in 3D. "Hidden" columns are over what was hidden only.
@@ -26,6 +26,9 @@ COLUMNS = {
     "lifted": "lifted",
     "lifted_hidden": "hidden",
 }
+# Pre-training hides the same joints and frames in all windows of a pass: in the test, in this many
+# consecutive ones, whatever passes and processes they are in.
+WINDOWS_PER_MASK = 256
 ERRORS = ("recovered_2d", "recovered_3d", "lifted")
 LAST_LINE = "maep1: {recovered_2d:.2f}, mae3p1: {recovered_3d:.2f}, liftp1: {lifted:.2f}"
 
@@ -87,42 +90,63 @@ class MaskedTest:
         Raises:
             FailedRun: what the model makes of some windows is not finite.
         """
-        runtime = model.runtime
-        rng = torch.Generator(runtime.device).manual_seed(self.seed + runtime.rank)
-        tested = range(len(self.poses)) if part is None else self.poses.samples_of(part)
-        samples = torch.arange(tested.start, tested.stop)
-
-        def sums(chosen: Tensor) -> Tensor:
-            """Sums of errors and their numbers, of each window: (B, 6, 2)."""
-            windows = self.poses.windows(chosen)
-            batch = self._batch(windows, rng, numbers)
-            return self._sums(batch, self.recover(model, batch), windows)
-
-        zeros = torch.zeros(len(samples), len(COLUMNS), 2, dtype=torch.float64)
-        per_window = compute_for_all(
-            samples,
-            zeros.to(runtime.device),
-            sums,
-            runtime=runtime,
-            modules=model.modules.values(),
-            per_pass=runtime.windows_per_pass(self.batch_size, self.poses.frames),
-        )
+        tested = self._tested(part)
+        per_window = self.per_window(model, numbers, part=part)
         invalid = ~per_window.isfinite().all(-1).all(-1).cpu()
         if invalid.any():
-            sequences = self.poses.sequences_of(samples[invalid])
+            sequences = self.poses.sequences_of(tested[invalid])
             raise FailedRun(
-                f"results of {int(invalid.sum())} of {len(samples)} windows are not finite, in "
+                f"results of {int(invalid.sum())} of {len(tested)} windows are not finite, in "
                 f"{len(sequences)} sequences: {listing(sequences)}"
             )
         total, count = per_window.sum(0).unbind(-1)  # 0 / 0 is NaN: not computed
         return dict(zip(COLUMNS, (1000 * total / count).tolist(), strict=True))
 
+    def _tested(self, part: int | None) -> Tensor:
+        """(M,) int64 on CPU, the windows of one store, or all."""
+        tested = range(len(self.poses)) if part is None else self.poses.samples_of(part)
+        return torch.arange(tested.start, tested.stop)
+
+    def per_window(
+        self,
+        model: MaskedModel,
+        numbers: Sequence[int] | None = None,
+        *,
+        part: int | None = None,
+    ) -> Tensor:
+        """Sums of errors and their numbers, of each window: (M, 6, 2), see `errors`."""
+        runtime = model.runtime
+        samples = self._tested(part)
+
+        def sums(chosen: Tensor) -> Tensor:
+            """Of some windows: (B, 6, 2)."""
+            windows = self.poses.windows(chosen)
+            batch = self._batch(windows, chosen, numbers)
+            return self._sums(batch, self.recover(model, batch), windows)
+
+        shape = len(samples), len(COLUMNS), 2
+        return compute_for_all(
+            samples,
+            torch.zeros(shape, dtype=torch.float64, device=runtime.device),
+            sums,
+            runtime=runtime,
+            modules=model.modules.values(),
+            per_pass=runtime.windows_per_pass(self.batch_size, self.poses.frames),
+            ends=WINDOWS_PER_MASK if self.masks.hides_frames else None,
+        )
+
     def _batch(
-        self, windows: Chosen, rng: torch.Generator, numbers: Sequence[int] | None = None
+        self, windows: Chosen, samples: Tensor, numbers: Sequence[int] | None = None
     ) -> Batch:
-        shared = None
+        """The windows of some samples (B,), masked as the seed and their numbers decide."""
+        shared = draw = None
         if self.masks.hides_frames:
-            shared = StepMasks.draw(self.masks, self.poses, rng, rng.device)
+            number = int(samples[0]) // WINDOWS_PER_MASK
+            rng = torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**63)
+            shared = StepMasks.draw(self.masks, self.poses, rng, self.poses.device)
+        else:
+            in_order = samples[windows.order].to(self.poses.device, non_blocking=True)
+            draw = DrawnBySample(self.seed, in_order)
         return make_batch(
             self.masks,
             windows,
@@ -130,7 +154,7 @@ class MaskedTest:
             self.poses.skeleton,
             shared=shared,
             numbers=numbers,
-            rng=rng,
+            draw=draw,
         )
 
     def _sums(self, batch: Batch, results: Recovered, windows: Chosen) -> Tensor:
@@ -176,9 +200,8 @@ class MaskedTest:
         """Target frames of some windows, taken evenly from the test."""
         samples = (torch.arange(count) * 2 + 1) * len(self.poses) // (2 * count)
         windows = self.poses.windows(samples)
-        rng = torch.Generator(model.runtime.device).manual_seed(self.seed)
         with torch.inference_mode():
-            batch = self._batch(windows, rng)
+            batch = self._batch(windows, samples)
             results = self.recover(model, batch)
         hidden = batch.hidden(3 if results.lifted is None else 2)
         poses = results.recovered_3d if results.lifted is None else results.lifted

@@ -131,6 +131,10 @@ class LiftingTask:
             name: term.weight for name, term in LIFTING_LOSSES.items()
         }
 
+    def counts(self, samples: Tensor) -> Mapping[str, int]:
+        """Every loss is a mean over all of some samples."""
+        return dict.fromkeys(self.loss_names, len(samples))
+
     def losses(self, samples: Tensor) -> Iterator[Losses]:
         """The losses of some samples, all of one pass."""
         batch = self._lift(samples)

@@ -11,17 +11,22 @@ Losses = dict[str, Tensor]  # name -> mean () over a batch, unweighted
 Weights = Mapping[str, float]
 
 
-def mpjpe(predicted: Tensor, target: Tensor) -> Tensor:
+def mpjpe(predicted: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean per-joint position error over everything: protocol 1 when roots are aligned.
 
     Args:
         predicted: (..., J, C).
         target: (..., J, C).
+        weights: (B,) of the samples, along the first axis; None for equal ones. Where all are 0,
+            so is the mean.
 
     Returns:
         () in the unit of the poses.
     """
-    return joint_errors(predicted, target).mean()
+    errors = joint_errors(predicted, target)
+    if weights is None:
+        return errors.mean()
+    return (errors.flatten(1).mean(1) * weights).sum() / weights.sum().clamp_min(1)
 
 
 @dataclass(frozen=True)

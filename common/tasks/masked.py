@@ -18,13 +18,13 @@ from common.tasks.losses import (
     Weights,
     mpjpe,
 )
-from common.tasks.masking import Masking, SharedMask
+from common.tasks.masking import Draw, Masking, SharedMask, drawn_from
 from common.training.runtime import Runtime
 from common.training.steps import TestErrors
 
-# Camera-space windows (B, T, J, 3) and cameras (B, 9) -> 3D (K, T, J, 3) relative to the root and
-# 2D (K, T, J, 2) of the K <= B that can be used.
-Augmenter = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+# Camera-space windows (B, T, J, 3) and cameras (B, 9) -> 3D (K, T, J, 3) relative to the root, 2D
+# (K, T, J, 2) and weights (K,) of what can be used of them.
+Augmenter = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class MaskedModel:
             compiled: compile it.
         """
         self.modules, self.runtime = {"pretrain": model}, runtime  # by names of weight files
-        (self.model,) = runtime.place([model], compiled=compiled, partial=True)
+        (self.model,) = runtime.place([model], compiled=compiled)
 
     def __call__(self, batch: Batch, *, lift: bool) -> Recovered:
         """Recover what a batch hides; `lift` decodes 2D to 3D, too."""
@@ -151,7 +151,7 @@ def make_batch(
     *,
     shared: StepMasks | None = None,
     numbers: Sequence[int] | None = None,
-    rng: torch.Generator,
+    draw: Draw | None = None,
 ) -> Batch:
     """Gather windows and hide parts of them.
 
@@ -162,7 +162,7 @@ def make_batch(
         skeleton: of the poses.
         shared: what all samples hide when pre-training; None for the tasks that hide limbs.
         numbers: limb sets to draw from; None for those of the masks.
-        rng: draws limb sets.
+        draw: random numbers of the windows, for limb sets; None when pre-training.
 
     Returns:
         The batch.
@@ -174,7 +174,8 @@ def make_batch(
         if pose is None:
             return None, None, None
         if of_step is None:
-            return pose, masks.sample_limbs(len(pose), skeleton, dimensions, numbers, rng), None
+            assert draw is not None
+            return pose, masks.sample_limbs(skeleton, dimensions, numbers, draw), None
         return pose, of_step.joints.expand(len(pose), -1, -1), of_step.visible
 
     pose_2d = windows_2d.window_2d() if windows_2d is not None and masks.uses_2d else None
@@ -193,11 +194,13 @@ class RandomSources:
         samples: draws for single samples, on the run's device, apart in every process.
         masks: draws the masks that all samples of a step share, on CPU, alike in every process.
         steps: decides which steps are augmented, on CPU, alike in every process.
+        choices: chooses among augmenters, on CPU, apart in every process.
     """
 
     samples: torch.Generator
     masks: torch.Generator
     steps: torch.Generator
+    choices: torch.Generator
 
     @classmethod
     def of(cls, runtime: Runtime, seed: int) -> "RandomSources":
@@ -206,6 +209,7 @@ class RandomSources:
             samples=runtime.new_generator(seed),
             masks=runtime.new_common_generator(seed),
             steps=runtime.new_common_generator(seed),
+            choices=runtime.new_generator(seed + 2**31, on_host=True),
         )
 
 
@@ -285,6 +289,14 @@ class MaskedTask:
             device = self.model.runtime.device
             self.step_masks = StepMasks.draw(self.masks, self.poses, self.rng.masks, device)
 
+    def counts(self, samples: Tensor) -> Mapping[str, int]:
+        """How many of some samples each loss is a mean over: 2D ones or 3D ones."""
+        if not self.masks.hides_frames:
+            return dict.fromkeys(self.loss_names, len(samples))
+        num_2d = int((samples < len(self.poses)).sum())
+        num_3d = len(samples) - num_2d  # augmented ones are made of these
+        return {name: num_2d if name == "recovered_2d" else num_3d for name in self.loss_names}
+
     def losses(self, samples: Tensor) -> Iterator[Losses]:
         """The losses of some samples, and in an augmented step those of augmented 3D."""
         windows_2d = windows_3d = self._windows(samples)
@@ -298,26 +310,27 @@ class MaskedTask:
             windows_3d,
             self.poses.skeleton,
             shared=self.step_masks,
-            rng=self.rng.samples,
+            draw=drawn_from(self.rng.samples, len(samples)),
         )
         lifts = windows_2d is not None and self.masks.lifts
         yield self._losses(batch, windows_2d.window_3d() if lifts and windows_2d else None)
         if self.augmented_step:
-            augmented = None if windows_3d is None else self._augmented(windows_3d)
-            named = {} if augmented is None else self._losses(augmented, augmented.pose_3d)
+            named = {} if windows_3d is None else self._augmented_losses(windows_3d)
             yield {f"augmented_{n.removeprefix('recovered_')}": loss for n, loss in named.items()}
 
-    def _augmented(self, windows: Chosen) -> Batch | None:
-        """What PoseAug makes of 3D windows, 2D and 3D under the 2D masks; None if nothing."""
+    def _augmented_losses(self, windows: Chosen) -> Losses:
+        """The errors on what PoseAug makes of 3D windows, 2D and 3D under the 2D masks."""
         assert self.augment is not None and self.step_masks is not None
-        pose_3d, pose_2d = self.augment(windows.absolute_3d(), windows.cameras())
+        pose_3d, pose_2d, weights = self.augment(windows.absolute_3d(), windows.cameras())
         if len(pose_3d) * self.frames < 2:
-            return None
+            return {}
         joints = self.step_masks.of_2d.joints.expand(len(pose_2d), -1, -1)
         hidden = joints, self.step_masks.of_2d.visible
-        return Batch(pose_2d, *hidden, pose_3d, *hidden)
+        return self._losses(Batch(pose_2d, *hidden, pose_3d, *hidden), pose_3d, weights)
 
-    def _losses(self, batch: Batch, lifted_target: Tensor | None) -> Losses:
+    def _losses(
+        self, batch: Batch, lifted_target: Tensor | None, weights: Tensor | None = None
+    ) -> Losses:
         """The errors of what the model makes of a batch; of lifted 3D where it has a target."""
         if batch.pose_2d is None and batch.pose_3d is None:
             return {}
@@ -328,7 +341,7 @@ class MaskedTask:
             "lifted": (result.lifted, lifted_target),
         }
         return {
-            name: mpjpe(predicted, target)
+            name: mpjpe(predicted, target, weights)
             for name, (predicted, target) in pairs.items()
             if predicted is not None and target is not None
         }

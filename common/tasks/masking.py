@@ -3,8 +3,9 @@
 Nothing here needs the host to look at a drawn number: counts are known beforehand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -27,6 +28,58 @@ LIMBS_2D: dict[int, tuple[str, ...]] = {
     3: ("left leg", "left arm"),
 }
 FIRST_RANDOM_NUMBER = 4
+
+# Draws n numbers for each of B samples: (B, n) uniform in [0, 1), new ones in every call.
+Draw = Callable[[int], Tensor]
+
+
+def drawn_from(rng: torch.Generator, batch: int) -> Draw:
+    """Numbers for B samples from a generator, on its device."""
+    return lambda count: torch.rand(batch, count, generator=rng, device=rng.device)
+
+
+class DrawnBySample:
+    """Numbers that depend on a seed and the number of each sample, and on nothing else.
+
+    So a test hides the same, however its samples are shared out among passes, processes and
+    devices. Integer arithmetic (the output function of SplitMix64) on whatever device they are on.
+    """
+
+    def __init__(self, seed: int, samples: Tensor) -> None:
+        """Draw for some samples.
+
+        Args:
+            seed: of the test.
+            samples: (B,) int64, their numbers; the result is on their device.
+        """
+        self.keys = _mixed(samples + _signed(_mixed_int(seed)))
+        self.drawn = 0
+
+    def __call__(self, count: int) -> Tensor:
+        """(B, count) float32 uniform in [0, 1)."""
+        columns = torch.arange(self.drawn + 1, self.drawn + 1 + count, device=self.keys.device)
+        self.drawn += count
+        bits = _mixed(self.keys[:, None] + columns * _signed(_GOLDEN))
+        return (bits >> 40 & 0xFFFFFF).float() / 2**24  # as many bits as a float32 holds
+
+
+_GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def _signed(number: int) -> int:
+    """The int64 of the same 64 bits."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+def _mixed_int(number: int) -> int:
+    return int(_mixed(torch.tensor([_signed(number)])))
+
+
+def _mixed(keys: Tensor) -> Tensor:
+    """64 well-mixed bits for each int64; products wrap around."""
+    keys = (keys ^ (keys >> 30 & 2**34 - 1)) * _signed(_FIRST)
+    keys = (keys ^ (keys >> 27 & 2**37 - 1)) * _signed(_SECOND)
+    return keys ^ (keys >> 31 & 2**33 - 1)
 
 
 def limb_joints(limbs: dict[int, tuple[str, ...]], number: int, skeleton: Skeleton) -> list[int]:
@@ -97,30 +150,21 @@ class Masking:
         return SharedMask(joints, visible)
 
     def sample_limbs(
-        self,
-        batch: int,
-        skeleton: Skeleton,
-        dimensions: int,
-        numbers: Sequence[int] | None,
-        rng: torch.Generator,
+        self, skeleton: Skeleton, dimensions: int, numbers: Sequence[int] | None, draw: Draw
     ) -> Tensor:
         """Draw the limb set that each sample hides in all frames.
 
         Args:
-            batch: B.
             skeleton: of the poses.
             dimensions: 2 or 3.
             numbers: limb sets to draw from; None for those of the dimension.
-            rng: random generator, on the device of the result.
+            draw: random numbers of the B samples, on the device of the result.
 
         Returns:
             (B, 1, J) bool, True = hidden.
         """
         own, limbs = (self.numbers_2d, LIMBS_2D) if dimensions == 2 else (self.numbers_3d, LIMBS_3D)
-        masks = sample_limb_masks(
-            batch, skeleton, limbs=limbs, numbers=numbers or own, generator=rng
-        )
-        return masks.unsqueeze(1)
+        return sample_limb_masks(draw, skeleton, limbs=limbs, numbers=numbers or own).unsqueeze(1)
 
 
 @dataclass(frozen=True)
@@ -156,7 +200,7 @@ def sample_joint_mask(
     Returns:
         (T, J) bool, True = hidden.
     """
-    return _ranks((frames, num_joints), generator) < num_masked_joints
+    return _ranks(drawn_from(generator, frames)(num_joints)) < num_masked_joints
 
 
 def sample_visible_frames(
@@ -178,39 +222,40 @@ def sample_visible_frames(
 
 
 def sample_limb_masks(
-    batch: int,
-    skeleton: Skeleton,
-    *,
-    limbs: dict[int, tuple[str, ...]],
-    numbers: Sequence[int],
-    generator: torch.Generator,
+    draw: Draw, skeleton: Skeleton, *, limbs: dict[int, tuple[str, ...]], numbers: Sequence[int]
 ) -> Tensor:
     """Hide a limb set, drawn uniformly from some numbers, in each sample.
 
     Args:
-        batch: B.
+        draw: random numbers of the B samples, on the device of the result.
         skeleton: of the poses, J joints.
         limbs: `LIMBS_2D` or `LIMBS_3D`.
         numbers: mask numbers; from 4 on, number - 3 joints drawn from all.
-        generator: random generator, on the device of the result.
 
     Returns:
         (B, J) bool, True = hidden.
     """
-    device, num_joints = generator.device, skeleton.num_joints
+    chosen = (draw(1) * len(numbers)).long().clamp_max(len(numbers) - 1)  # (B, 1)
     choices = []
     for number in numbers:
         if number >= FIRST_RANDOM_NUMBER:
-            choices.append(_ranks((batch, num_joints), generator) < num_random_joints(number))
+            choices.append(_ranks(draw(skeleton.num_joints)) < num_random_joints(number))
         else:
-            mask = torch.zeros(num_joints, dtype=torch.bool)
-            mask[limb_joints(limbs, number, skeleton)] = True
-            choices.append(mask.to(device).expand(batch, -1))
-    chosen = torch.randint(len(choices), (batch,), generator=generator, device=device)
-    return torch.stack(choices)[chosen, torch.arange(batch, device=device)]
+            joints = tuple(limb_joints(limbs, number, skeleton))
+            mask = _joint_mask(joints, skeleton.num_joints, chosen.device)
+            choices.append(mask.expand(len(chosen), -1))
+    every = torch.stack(choices, dim=1)  # (B, len(numbers), J)
+    return every.gather(1, chosen.unsqueeze(-1).expand(-1, 1, every.shape[-1])).squeeze(1)
 
 
-def _ranks(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+@cache
+def _joint_mask(joints: tuple[int, ...], num_joints: int, device: torch.device) -> Tensor:
+    """(J,) bool, True at some joints; copied to the device once."""
+    mask = torch.zeros(num_joints, dtype=torch.bool)
+    mask[list(joints)] = True
+    return mask.to(device)
+
+
+def _ranks(noise: Tensor) -> Tensor:
     """For each row a uniform random order of its entries, as ranks from 0."""
-    noise = torch.rand(shape, generator=generator, device=generator.device)
-    return noise.argsort(-1).argsort(-1)
+    return noise.argsort(dim=-1, stable=True).argsort(dim=-1, stable=True)

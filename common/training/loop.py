@@ -129,7 +129,7 @@ class Training:
             UserError: a loss is not finite, or a file cannot be written.
         """
         with StopSignals() as signals:
-            if resume:
+            if self.runtime.processes.any(resume):
                 self._resume()
             self._save_state()
             try:
@@ -182,7 +182,7 @@ class Training:
                 position.step = step + 1
                 position.seconds = time.monotonic() - started
                 bar.set_postfix(self._shown_losses(seen))
-                if self.runtime.any_process(signals.received):
+                if self.runtime.processes.any(signals.received):
                     self._save_state()
                     raise Interrupted(self._how_to_resume())
 
@@ -197,7 +197,7 @@ class Training:
 
     def _check_losses(self, unseen: list[tuple[int, Tensor, Tensor]]) -> None:
         """Add up the losses of the last steps; stop the run at one that is not finite."""
-        sums = self.runtime.sum_over_processes(torch.stack([sums for *_, sums in unseen]))
+        sums = self.runtime.processes.sum(torch.stack([sums for *_, sums in unseen]))
         for (step, batch, _), rows in zip(unseen, sums.tolist(), strict=True):
             (loss, _), *terms = rows
             if not math.isfinite(loss):
@@ -267,8 +267,9 @@ class Training:
             files = self._save_weights(test.monitored)
             if improved:
                 position.best, position.best_files = test.monitored, files
-        if self.after_epoch and self.runtime.is_main:
-            self.after_epoch(position.epoch, record)
+        if self.after_epoch:
+            after_epoch, epoch = self.after_epoch, position.epoch
+            self.runtime.processes.on_main(lambda: after_epoch(epoch, record))
         position.history.append(record)
         position.epoch, position.step = position.epoch + 1, 0
         position.loss_sum = position.seconds = 0.0
@@ -278,33 +279,38 @@ class Training:
 
     def _save_weights(self, monitored: float) -> dict[str, str]:
         """Write the weight files of this epoch; their names by module."""
-        files = {}
-        for what, module in self.task.modules.items():
-            path = self.folder.weights_path(what, epoch=self.position.epoch, metric=monitored)
-            if self.runtime.is_main:
+        epoch = self.position.epoch
+        paths = {
+            what: self.folder.weights_path(what, epoch=epoch, metric=monitored)
+            for what in self.task.modules
+        }
+
+        def write() -> None:
+            for what, module in self.task.modules.items():
                 state = checkpoint.released_format(module, self.folder.info.model_record)
-                checkpoint.save_torch(path, state)
-            files[what] = path.name
-        return files
+                checkpoint.save_torch(paths[what], state)
+
+        self.runtime.processes.on_main(write)
+        return {what: path.name for what, path in paths.items()}
 
     def _save_state(self) -> None:
         states = self.runtime.random_states()
-        if self.runtime.is_main:
+
+        def write() -> None:
+            modules = self.task.modules.items()
             checkpoint.save_torch(
                 self.folder.resume_path,
                 {
                     "format": RESUME_FORMAT,
                     "options": dict(self.folder.info.options),
                     "position": vars(self.position),
-                    "modules": {
-                        name: checkpoint.released_format(module)
-                        for name, module in self.task.modules.items()
-                    },
+                    "modules": {n: checkpoint.released_format(module) for n, module in modules},
                     "optimizer": self.steps.state(),
                     "random_states": states,
                 },
             )
-        self.runtime.wait_for_all()
+
+        self.runtime.processes.on_main(write)
 
     def _log(
         self, record: Mapping[str, float], errors: Mapping[str, float], *, improved: bool

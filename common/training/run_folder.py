@@ -85,30 +85,36 @@ class RunFolder:
         """
         self.runtime, self.path, self.info = runtime, path, info
         self.results: dict[str, Any] = {}
+        resume = runtime.processes.any(resume)  # each machine knows of its own restarts only
         self._has_results = train and resume  # those of the run itself
-        if runtime.is_main:
-            if train and resume:
-                _check_resumable(path)
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f"cannot make the folder {path}: {error.strerror}") from None
-            self._lock = lock_folder(path)  # held until the process ends
-            if train and not resume:
-                _archive_earlier_run(path)
-            _log_to(path / "train.log")
-            if not (train and resume):  # else when the options were compared
-                self.write_options()
-        runtime.wait_for_all()
+        runtime.processes.on_main(lambda: self._open(train=train, resume=resume))
         LOG.info("command: %s", info.command)
         LOG.info("run folder %s, device %s", path, runtime.describe())
 
+    def _open(self, *, train: bool, resume: bool) -> None:
+        """What only the main process does to begin with."""
+        path = self.path
+        if train and resume:
+            _check_resumable(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {path}: {error.strerror}") from None
+        self._lock = lock_folder(path)  # held until the process ends
+        if train and not resume:
+            _archive_earlier_run(path)
+        _log_to(path / "train.log")
+        if not (train and resume):  # else when the options were compared
+            self._write_options()
+
     def write_options(self) -> None:
         """Write `opt.txt`."""
-        if self.runtime.is_main:
-            options = self.info.options.items()
-            text = "".join(f"{name}: {value}\n" for name, value in options)
-            write_atomically(self.path / "opt.txt", text.encode())
+        self.runtime.processes.on_main(self._write_options)
+
+    def _write_options(self) -> None:
+        options = self.info.options.items()
+        text = "".join(f"{name}: {value}\n" for name, value in options)
+        write_atomically(self.path / "opt.txt", text.encode())
 
     @property
     def resume_path(self) -> Path:
@@ -126,8 +132,9 @@ class RunFolder:
 
         That of an earlier evaluation in the same folder is kept as results_<n>.json.
         """
-        if not self.runtime.is_main:
-            return
+        self.runtime.processes.on_main(self._write_results)
+
+    def _write_results(self) -> None:
         content = {
             "command": self.info.command,
             "seed": self.info.seed,

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from common.errors import UserError
 from common.log import LOG
+from common.training.processes import Processes, environment_number
 from common.training.random_state import random_state, set_random_state
+from common.training.replicas import Replicas
 
 # Frames per evaluation pass on a CPU: few enough that the activations stay in cache.
 CPU_FRAMES_PER_PASS = 4096
@@ -31,7 +33,8 @@ class Runtime:
         rank: number of this process among those of `torchrun`.
         world_size: number of processes.
         precision: "fp32", "tf32" or "bf16".
-        generators: the random generators whose states belong to the run.
+        own_generators: random generators with a stream of their own in every process.
+        common_generators: those that draw the same in every process.
     """
 
     device: torch.device
@@ -39,27 +42,37 @@ class Runtime:
     rank: int
     world_size: int
     precision: str
-    generators: list[torch.Generator] = field(default_factory=list)
+    own_generators: list[torch.Generator] = field(default_factory=list)
+    common_generators: list[torch.Generator] = field(default_factory=list)
 
-    def new_generator(self, seed: int) -> torch.Generator:
-        """A generator on the run's device, with a stream of its own in every process.
+    def new_generator(self, seed: int, *, on_host: bool = False) -> torch.Generator:
+        """A generator with a stream of its own in every process; its state is the run's.
 
-        Its state is one of the run's `random_states`.
+        Args:
+            seed: of all processes' streams.
+            on_host: on the CPU, for what the host has to know; else on the run's device.
         """
-        generator = torch.Generator(self.device).manual_seed(seed + self.rank)
-        self.generators.append(generator)
+        device = torch.device("cpu") if on_host else self.device
+        generator = torch.Generator(device)
+        generator.manual_seed(seed + self.rank)
+        self.own_generators.append(generator)
         return generator
 
     def new_common_generator(self, seed: int) -> torch.Generator:
-        """A generator on the CPU that draws the same in every process; also in `random_states`."""
+        """A generator on the CPU that draws the same in every process; its state is the run's."""
         generator = torch.Generator().manual_seed(seed)
-        self.generators.append(generator)
+        self.common_generators.append(generator)
         return generator
+
+    @property
+    def processes(self) -> Processes:
+        """What the processes of the run do together."""
+        return Processes(self.rank, self.world_size)
 
     @property
     def is_main(self) -> bool:
         """Whether this process prints and writes."""
-        return self.rank == 0
+        return self.processes.is_main
 
     @property
     def num_replicas(self) -> int:
@@ -80,69 +93,50 @@ class Runtime:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def place(
-        self, modules: Iterable[nn.Module], *, compiled: bool, partial: bool = False
-    ) -> list[nn.Module]:
-        """Move models to the run's device and wrap them for all devices and processes.
+    def place(self, modules: Iterable[nn.Module], *, compiled: bool) -> list[nn.Module]:
+        """Move models to the run's device and prepare them for all devices and processes.
 
         Args:
             modules: the models; they are moved in place and keep their state-dict names.
             compiled: compile them as well.
-            partial: a step may use only some of the parameters.
 
         Returns:
             The models to call, in the same order.
 
         Raises:
-            UserError: `compiled` on a CPU without a C++ compiler.
+            UserError: `compiled` on several GPUs of one process, or without a C++ compiler.
         """
-        if compiled and self.device.type == "cpu" and not _has_compiler():
-            raise UserError("--compile on a CPU needs a C++ compiler (g++ or clang++), none found")
+        if compiled:
+            self._check_compilable()
         placed = []
         for module in modules:
             module.to(self.device)
             if compiled:
                 module.compile()
-            placed.append(self._wrap(module, partial=partial))
+            placed.append(module)
+        self.processes.share_model(placed)
+        if len(self.device_ids) > 1:
+            devices = [torch.device(self.device.type, number) for number in self.device_ids]
+            return [Replicas(module, devices) for module in placed]
         return placed
 
-    def _wrap(self, module: nn.Module, *, partial: bool) -> nn.Module:
-        if self.world_size > 1:
-            ids = [self.device.index] if self.device.type == "cuda" else None
-            return nn.parallel.DistributedDataParallel(
-                module,
-                device_ids=ids,
-                find_unused_parameters=partial,
-                # Passes of a test differ in number between processes: see `sync_buffers`.
-                broadcast_buffers=False,
-            )
+    def _check_compilable(self) -> None:
         if len(self.device_ids) > 1:
-            return _Replicas(module, device_ids=list(self.device_ids))
-        return module
-
-    def sync_buffers(self, modules: Iterable[nn.Module]) -> None:
-        """Give every process the buffers of the main one: batch norm's running statistics."""
-        if self.world_size > 1:
-            for module in modules:
-                for buffer in module.buffers():
-                    distributed.broadcast(buffer, 0)
-
-    def sum_over_processes(self, tensor: Tensor) -> Tensor:
-        """Add up a tensor over all processes, in place."""
-        if self.world_size > 1:
-            distributed.all_reduce(tensor)
-        return tensor
-
-    def any_process(self, flag: bool) -> bool:
-        """Whether the flag is set in any process; every process must call this."""
-        if self.world_size == 1:
-            return flag
-        return bool(self.sum_over_processes(torch.tensor([float(flag)], device=self.device)))
-
-    def wait_for_all(self) -> None:
-        """Wait until every process has come here."""
-        if self.world_size > 1:
-            distributed.barrier()
+            gpus = ",".join(map(str, self.device_ids))
+            raise UserError(
+                f"--compile with --gpu {gpus}: a process compiles for one GPU; give one, as in "
+                f"--gpu {self.device_ids[0]}, or start a process for each: torchrun "
+                f"--nproc_per_node={len(self.device_ids)}"
+            )
+        if self.device.type == "cpu":
+            if not _has_compiler():
+                raise UserError(
+                    "--compile on a CPU needs a C++ compiler (g++ or clang++), none found"
+                )
+            LOG.info(
+                "note: --compile is slower on a CPU: training was measured at 0.55 of the plain "
+                "speed, after 138 s of compiling"
+            )
 
     def windows_per_pass(self, batch_size: int, frames: int) -> int:
         """The number of windows of `frames` frames that an evaluation takes at once."""
@@ -153,63 +147,40 @@ class Runtime:
     def random_states(self) -> list[dict[str, Any]]:
         """The state of every random source of every process, in a form that a file can hold."""
         mine = random_state()
-        mine["generators"] = [generator.get_state() for generator in self.generators]
-        if self.world_size == 1:
-            return [mine]
-        states: list[Any] = [None] * self.world_size
-        distributed.all_gather_object(states, mine)
-        return states
+        mine["generators"] = [generator.get_state() for generator in self.own_generators]
+        mine["common_generators"] = [g.get_state() for g in self.common_generators]
+        return self.processes.gather(mine)
 
     def set_random_states(self, states: Sequence[dict[str, Any]]) -> None:
         """Restore what `random_states` returned.
 
-        Raises:
-            UserError: it comes from a run with another number of processes.
+        With another number of processes, or on another kind of device, the streams that cannot be
+        continued begin anew, which is logged; those that all processes share are continued.
         """
+        continued = _continue(self.common_generators, states[0].get("common_generators", ()))
+        if self.rank < len(states):  # else this process was not there: its own streams are new
+            mine = states[self.rank]
+            set_random_state(mine)
+            continued = _continue(self.own_generators, mine["generators"]) and continued
         if len(states) != self.world_size:
-            raise UserError(
-                f"the interrupted run had {len(states)} processes, this one has {self.world_size}"
+            LOG.info(
+                "note: the interrupted run had %d processes, this one has %d: the order of the "
+                "samples is kept, random streams (dropout, masks of limbs, PoseAug) differ",
+                len(states),
+                self.world_size,
             )
-        mine = states[self.rank]
-        set_random_state(mine)
-        for generator, state in zip(self.generators, mine["generators"], strict=True):
-            generator.set_state(state)
+        elif not continued:
+            LOG.info("note: the interrupted run drew in another way; its random streams begin anew")
 
 
-class _Replicas(nn.DataParallel):
-    """DataParallel whose vectors (1-D tensors, such as frame numbers) go whole to every device.
-
-    Everything else that is split has samples along its first axis.
-    """
-
-    def scatter(
-        self,
-        inputs: tuple[Any, ...],
-        kwargs: dict[str, Any] | None,
-        device_ids: Sequence[int | torch.device],
-    ) -> Any:
-        """Split a batch; see `nn.DataParallel`."""
-
-        def hold(value: Any) -> Any:  # anything but a tensor is handed to every device as it is
-            return _Whole(value) if isinstance(value, Tensor) and value.dim() == 1 else value
-
-        def release(value: Any, device: int | torch.device) -> Any:
-            return value.tensor.to(device) if isinstance(value, _Whole) else value
-
-        held = tuple(map(hold, inputs))
-        split, split_kwargs = super().scatter(held, kwargs, list(device_ids))
-        released = [
-            tuple(release(value, device) for value in part)
-            for part, device in zip(split, device_ids, strict=False)
-        ]
-        return released, split_kwargs
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """A tensor that is not split."""
-
-    tensor: Tensor
+def _continue(generators: Sequence[torch.Generator], states: Sequence[Tensor]) -> bool:
+    """Let generators go on from earlier states; False if they were others, or on other devices."""
+    sizes = [len(generator.get_state()) for generator in generators]
+    if sizes != [len(state) for state in states]:
+        return False
+    for generator, state in zip(generators, states, strict=True):
+        generator.set_state(state)
+    return True
 
 
 @dataclass(frozen=True)
@@ -220,47 +191,73 @@ class RuntimeOptions:
         gpus: device numbers asked for; those that do not exist are ignored with a notice.
         seed: `--manualSeed`; every process draws from a stream of its own.
         precision: "fp32", "tf32" or "bf16".
+        deterministic: whether PyTorch takes deterministic algorithms; None for on a CPU only.
     """
 
     gpus: Sequence[int]
     seed: int
     precision: str = "fp32"
+    deterministic: bool | None = None
 
 
 def start(options: RuntimeOptions) -> Runtime:
-    """Choose devices, join the processes of `torchrun`, seed every random source."""
-    gpus, seed, precision = options.gpus, options.seed, options.precision
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable products on a GPU
-    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if world_size > 1:
-        on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
-        if 0 < available < on_this_machine:
-            raise UserError(
-                f"{on_this_machine} processes on a machine with {available} GPUs: start at most "
-                f"{available} (--nproc_per_node)"
-            )
-        local = int(os.environ.get("LOCAL_RANK", rank))
-        device = torch.device("cuda", local) if local < available else torch.device("cpu")
-        device_ids: tuple[int, ...] = (local,) if device.type == "cuda" else ()
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend)
-    else:
-        device_ids = tuple(i for i in dict.fromkeys(gpus) if 0 <= i < available)
-        device = torch.device("cuda", device_ids[0]) if device_ids else torch.device("cpu")
-        _log_devices(gpus, device_ids, available)
+    """Choose devices, join the processes of `torchrun`, seed every random source.
+
+    Raises:
+        UserError: more processes than GPUs, or what a launcher says makes no sense.
+    """
+    processes = Processes.of_environment()
+    device, device_ids = _choose_devices(options.gpus, processes)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     else:
         _keep_freed_memory()
-        _warn_of_slow_precision(precision)
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+        _warn_of_slow_precision(options.precision)
+    processes.join(device)
+    torch.set_float32_matmul_precision("high" if options.precision == "tf32" else "highest")
+    _set_deterministic(options.deterministic, device)
+    seed = options.seed + processes.rank
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    return Runtime(device, device_ids, processes.rank, processes.world_size, options.precision)
+
+
+def _choose_devices(
+    gpus: Sequence[int], processes: Processes
+) -> tuple[torch.device, tuple[int, ...]]:
+    """The device of this process, and all GPUs that it uses."""
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if processes.world_size == 1:
+        used = tuple(i for i in dict.fromkeys(gpus) if 0 <= i < available)
+        _log_devices(gpus, used, available)
+        return (torch.device("cuda", used[0]) if used else torch.device("cpu")), used
+    local = environment_number("LOCAL_RANK", processes.rank)
+    on_this_machine = environment_number("LOCAL_WORLD_SIZE", processes.world_size)
+    if not available:
+        return torch.device("cpu"), ()
+    if not 0 <= local < on_this_machine <= available:
+        raise UserError(
+            f"{on_this_machine} processes on a machine with {available} GPUs: start at most "
+            f"{available} (--nproc_per_node)"
+        )
+    return torch.device("cuda", local), (local,)
+
+
+def _set_deterministic(asked: bool | None, device: torch.device) -> None:
+    """Choose between algorithms that repeat bit for bit and those that are fastest."""
+    on = device.type == "cpu" if asked is None else asked
+    if on:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable products on a GPU
+    torch.use_deterministic_algorithms(on, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    random.seed(seed + rank)
-    np.random.seed((seed + rank) % 2**32)
-    torch.manual_seed(seed + rank)
-    return Runtime(device, device_ids, rank, world_size, precision)
+    if on and device.type == "cpu":
+        text = "the same command on this machine repeats bit for bit, resumed or not"
+    elif on:
+        text = "the same command on this GPU repeats bit for bit, unless PyTorch warns below"
+    else:
+        text = "faster, and repeated runs differ by rounding (--deterministic 1 for none)"
+    LOG.info("deterministic algorithms %s: %s", "on" if on else "off", text)
 
 
 def _log_devices(gpus: Sequence[int], used: Sequence[int], available: int) -> None:

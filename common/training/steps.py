@@ -68,11 +68,14 @@ class LossTask(Task, Protocol):
     def begin_step(self) -> None:
         """Called before each step, to decide what holds for all parts of its batch."""
 
+    def counts(self, samples: Tensor) -> Mapping[str, int]:
+        """How many of some samples (B,) each loss of the step that has begun is a mean over."""
+
     def losses(self, samples: Tensor) -> Iterator[dict[str, Tensor]]:
         """Unweighted mean losses () by name over some samples (B,), in training mode.
 
         Each dictionary is one backward pass: the memory of one is free before the next is
-        computed. Every process has the same number of them; an empty one has nothing to learn.
+        computed. An empty one has nothing to learn from, here or in this process.
         """
 
 
@@ -87,7 +90,7 @@ class Steps(Protocol):
 
         Returns:
             (1 + K, 2) of this process's share: the loss, then each of the task's `loss_names`; the
-            sum of its means times their share of the batch, and the sum of these shares.
+            sum of its means times their shares of the batch, and the sum of these shares.
         """
 
     def state(self) -> dict[str, Any]:
@@ -167,45 +170,51 @@ class GradientSteps:
 
     def step(self, batch: Tensor) -> Tensor:
         """Learn from some samples (B,); see `Steps.step`."""
-        world = self.runtime.world_size
-        mine = batch.tensor_split(world)[self.runtime.rank]
-        # As many parts in every process: each part's gradients are averaged over all of them.
-        parts = mine.tensor_split(math.ceil(len(batch) / world / self._part_size()))
+        mine = batch.tensor_split(self.runtime.world_size)[self.runtime.rank]
+        parts = mine.tensor_split(max(math.ceil(len(mine) / self._part_size()), 1))
         self.optimizer.zero_grad(set_to_none=True)
         self.task.begin_step()
+        counts = self.task.counts(batch)
         sums = torch.zeros(1 + len(self.task.loss_names), 2, device=self.runtime.device)
         for number, part in enumerate(parts):
-            share = len(part) / len(batch)
             self._share_momentum([len(p) for p in parts], number)
-            passes = self.task.losses(part)
-            while (losses := self._next(passes)) is not None:
-                loss = self._total(losses)
-                # Processes average their gradients: shares of the batch mean are scaled to add up.
-                (loss * share * world).backward()
-                sums[0, 0] += loss.detach() * share
-                for name, term in losses.items():
-                    row = 1 + self.task.loss_names.index(name)
-                    sums[row, 0] += term.detach() * share
-                    sums[row, 1] += share
-            sums[0, 1] += share
+            self._add_gradients(part, counts, sums)
+            sums[0, 1] += len(part) / len(batch)
         self._share_momentum([1], 0)
+        # The one exchange of a step, of whatever gradients each process has.
+        self.runtime.processes.sum_gradients(self.parameters)
         self.optimizer.step()
         return sums
+
+    def _add_gradients(self, part: Tensor, counts: Mapping[str, int], sums: Tensor) -> None:
+        """Add the gradients of a part of the batch, and its losses to `sums`.
+
+        A part may hold more of what one loss is over than of another, so each has its own share.
+
+        Args:
+            part: samples.
+            counts: of the whole batch, over all processes.
+            sums: see `step`.
+        """
+        passes = self.task.losses(part) if len(part) else iter(())
+        own = self.task.counts(part)
+        weights = self.task.loss_weights
+        while (losses := self._next(passes)) is not None:
+            if not losses:
+                continue
+            shares = {name: own[name] / counts[name] for name in losses}
+            loss = weighted_sum(losses, {name: weights[name] * shares[name] for name in losses})
+            loss.backward()
+            sums[0, 0] += loss.detach()
+            for name, term in losses.items():
+                row = 1 + self.task.loss_names.index(name)
+                sums[row, 0] += term.detach() * shares[name]
+                sums[row, 1] += shares[name]
 
     def _next(self, passes: Iterator[dict[str, Tensor]]) -> dict[str, Tensor] | None:
         """The losses of the next pass, computed in the run's precision."""
         with self.runtime.autocast():
             return next(passes, None)
-
-    def _total(self, losses: dict[str, Tensor]) -> Tensor:
-        """The loss () of a pass.
-
-        Without anything to learn from it is 0, and every parameter has a gradient all the same:
-        processes that share their gradients wait for each other's.
-        """
-        if not losses:
-            return torch.stack([p.sum() for p in self.parameters]).sum() * 0.0
-        return weighted_sum(losses, self.task.loss_weights)
 
     def _share_momentum(self, sizes: list[int], number: int) -> None:
         """Let the parts of a step move the running statistics of batch norm as one batch would.
@@ -227,8 +236,8 @@ class GradientSteps:
             wanted = CPU_FRAMES_PER_PART // self.task.frames
         else:
             wanted = self.schedule.batch_size * 2
-        # At least four per replica, so that equal parts hold the two that batch norm needs.
-        return max(wanted, 4 * self.runtime.num_replicas)
+        # At least four per GPU, so that equal parts hold the two that batch norm needs.
+        return max(wanted, 4 * max(len(self.runtime.device_ids), 1))
 
     def state(self) -> dict[str, Any]:
         """The optimiser's state."""
