@@ -9,25 +9,30 @@ prints them; --small runs everything with small networks, to see it work before 
 """
 # ruff: noqa: E402  (the other modules are found on the path that is added first)
 
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
 import json
 import re
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 from Augpart.augment import FILE_PATTERN
 from Augpart.train_generator import SCRIPT as GENERATOR_SCRIPT
 from Augpart.train_generator import read_config as read_generator_config
-from common.cli.entry import EXIT_INTERRUPTED, run_script
+from common.cli.entry import run_script
 from common.cli.options import read as read_options
 from common.cli.parser import Parser
 from common.cli.values import device_list, name_list, seed
@@ -35,6 +40,7 @@ from common.data.inspect import check, read_clips
 from common.errors import FailedRun, UserError
 from common.evaluation.results import load_published
 from common.files import write_atomically
+from common.interrupts import EXIT_INTERRUPTED, EXIT_TERMINATED
 from common.log import LOG
 from common.report import report
 from common.training.run_folder import RESUME_FILE
@@ -409,7 +415,7 @@ def run(job: Job) -> None:
         words.append("-r")
     LOG.info("%s: %s", job.name, shlex.join(["python", job.step.script, *words]))
     code = run_to_end([sys.executable, str(ROOT / job.step.script), *words])
-    if code in (EXIT_INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
+    if code in (EXIT_INTERRUPTED, EXIT_TERMINATED, -signal.SIGINT, -signal.SIGTERM):
         raise Interrupted(f"{job.name} was interrupted: the same command goes on with it")
     if code:
         raise FailedRun(

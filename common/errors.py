@@ -10,7 +10,7 @@ class UserError(ValueError):
     """Invalid input by the user: reported in one line, exit code 2, no traceback."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(_printable(" ".join(message.splitlines())))
+        super().__init__(printable(" ".join(message.splitlines())))
 
 
 class FailedRun(Exception):
@@ -41,12 +41,12 @@ def shown(text: object) -> str:
     except Exception as error:  # a number of too many digits, for example
         whole = f"<{type(text).__name__} that cannot be shown: {type(error).__name__}>"
     cut = whole[:SHOWN_CHARACTERS]
-    escaped = _printable(cut)
+    escaped = printable(cut)
     return escaped[:SHOWN_CHARACTERS] + (
         "..." if len(escaped + whole[len(cut) :]) > SHOWN_CHARACTERS else ""
     )
 
 
-def _printable(text: str) -> str:
-    """Text with its control characters escaped."""
+def printable(text: str) -> str:
+    """Text with whatever would not show, such as control characters, escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,5 +1,10 @@
 """Show what a data file holds, check it, and draw one of its frames."""
 
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
 import sys
 from pathlib import Path
 
@@ -22,6 +27,7 @@ from common.data.skeleton import SKELETONS, Skeleton
 from common.errors import UserError
 from common.evaluation.drawing import draw_skeleton, new_figure, same_limits, save
 from common.log import LOG
+from common.outputs import check_output
 
 SHOWN = 8  # problems, or notes, that are printed
 
@@ -33,7 +39,12 @@ def main() -> None:
     parser.add_argument("--frame", type=int, help="which frame to draw (default: the middle)")
     parser.add_argument("--sequence", default="", help="draw a sequence whose name begins so")
     parser.add_argument("--picture", type=Path, help="PNG file (default: FILE.png, here)")
+    parser.add_argument(
+        "--force", action="store_true", help="replace a picture that this program did not draw"
+    )
     args = parser.parse_args()
+    picture = args.picture or Path(f"{args.file.stem}.png")
+    check_output(picture, inputs=[args.file], force=args.force, flag="--picture")
     content, clips = read_clips(args.file)
     LOG.info("%s: %s, %.1f MB", args.file, content, args.file.stat().st_size / 1e6)
     for line in summary_lines(clips):
@@ -48,7 +59,6 @@ def main() -> None:
     if problems:
         sys.exit(1)
     LOG.info("checks passed: shapes, finite numbers, lengths, units")
-    picture = args.picture or Path(f"{args.file.stem}.png")
     clip = _chosen(clips, args.sequence)
     frame = draw(picture, clip, args.frame)
     LOG.info("%s: frame %d of %s", picture, frame, clip.name)

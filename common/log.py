@@ -1,6 +1,7 @@
 """The logger of every script: what a run reports goes through it."""
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -27,20 +28,50 @@ class _Tolerant(logging.StreamHandler[TextIO]):
             super().handleError(record)
 
 
-def stream_handler(stream: TextIO | None) -> logging.Handler:
-    """A handler that writes to a standard stream, or nowhere if that is closed."""
-    return logging.NullHandler() if stream is None else _Tolerant(stream)
+class _Early(logging.Handler):
+    """Keeps what is reported before there is a log file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        self.records.append(record)
 
 
-def file_handler(path: Path) -> logging.Handler:
-    """A handler that appends to a file.
+def start_logging(stream: TextIO | None, *, silent: bool) -> None:
+    """Print what the script reports.
+
+    Args:
+        stream: a standard stream; None if it is closed.
+        silent: report nothing: in the other processes of a run.
+    """
+    printed = logging.NullHandler() if stream is None else _Tolerant(stream)
+    LOG.handlers = [printed, _Early()]
+    LOG.propagate = False
+    LOG.setLevel(logging.CRITICAL if silent else logging.INFO)
+
+
+def log_to_file(path: Path) -> None:
+    """Append what the script reports to a file, what it has reported so far included.
 
     Raises:
         OSError: the file cannot be opened.
     """
-    handler = _Tolerant(open(path, "a", encoding="utf-8"))
+    handler = _Tolerant(
+        open(path, "a", encoding="utf-8", errors="backslashreplace", opener=_open_without_waiting)
+    )
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    return handler
+    early = [record for h in LOG.handlers if isinstance(h, _Early) for record in h.records]
+    for record in early:
+        handler.handle(record)
+    LOG.handlers = [*LOG.handlers[:1], handler]
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody reads is an error instead of a wait for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 def log_warnings() -> None:

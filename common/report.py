@@ -6,6 +6,11 @@ were tested on the same frames, a dash where they have not been entered in
 common/evaluation/published.json.
 """
 
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -8,18 +8,24 @@ written. Everything is checked before anything is written.
 """
 # ruff: noqa: E402  (common/ is found on the path that is added first)
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
 import json
 import re
-import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.cli.entry import run_script
 from common.cli.values import at_least, frames_per_second, positive
 from common.data.camera import CAMERA_FILE, PACKAGED_CAMERAS
@@ -32,7 +38,7 @@ from common.data.npz_writer import dictionary_file
 from common.data.skeleton import H36M_32_TO_17, JOINT_ABSENT_FROM_16
 from common.data.units import wrong_length_unit, wrong_pixels
 from common.errors import UserError, listing, shown
-from common.files import whole_file
+from common.files import published_together, write_atomically
 from common.log import LOG
 from dataset import preparation
 from dataset.preparation import output_paths
@@ -73,12 +79,14 @@ def main() -> None:
     clips = [read_clip(path, args) for path in preparation.progress(paths, " files")]
     check_together(clips, paths)
     names = ("data_3d_h36m.npz", f"data_2d_h36m_{args.name}.npz", CAMERA_FILE)
-    path_3d, path_2d, path_cameras = output_paths(args.output, names, force=args.force)
+    outputs = output_paths(args.output, names, force=args.force, inputs=paths)
     subjects = list(dict.fromkeys(clip.subject for clip in clips))
-    write_poses(clips, subjects, path_3d, path_2d, args.fps)
-    with whole_file(path_cameras) as stream:
-        stream.write(json.dumps(camera_of_all(args, subjects), indent=1).encode())
-    log_summary(args, clips, subjects, [path_3d, path_2d, path_cameras])
+    with published_together(args.output) as folder:
+        path_3d, path_2d, path_cameras = (folder / name for name in names)
+        write_poses(clips, subjects, path_3d, path_2d, args.fps)
+        cameras = json.dumps(camera_of_all(args, subjects), indent=1)
+        write_atomically(path_cameras, cameras.encode())
+    log_summary(args, clips, subjects, outputs)
 
 
 def parse_arguments() -> Namespace:
@@ -90,8 +98,12 @@ def parse_arguments() -> Namespace:
     parser = preparation.new_parser(
         __doc__, "folder with a file for each clip and camera", output=None
     )
-    parser.add_argument("--width", type=at_least(1), required=True, help="of the image, pixels")
-    parser.add_argument("--height", type=at_least(1), required=True, help="of the image, pixels")
+    parser.add_argument(
+        "--width", type=at_least(1, 2**16), required=True, help="of the image, pixels"
+    )
+    parser.add_argument(
+        "--height", type=at_least(1, 2**16), required=True, help="of the image, pixels"
+    )
     parser.add_argument(
         "--focal",
         type=positive,

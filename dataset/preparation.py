@@ -13,7 +13,9 @@ from common.data.camera import PACKAGED_CAMERAS
 from common.data.npz import load_npy, load_npz
 from common.data.skeleton import H36M_16, H36M_17
 from common.errors import UserError
+from common.files import complete_publication, reason_of
 from common.log import LOG
+from common.outputs import check_output
 
 DATA_FOLDER = PACKAGED_CAMERAS.parent
 SMALLEST_BODY_MM = 100
@@ -145,23 +147,29 @@ def log_written(path: Path, **counts: int) -> None:
     LOG.info("wrote %s: %s, %s", path, ", ".join(parts), size_text)
 
 
-def output_paths(folder: Path, names: Iterable[str], *, force: bool) -> list[Path]:
+def output_paths(
+    folder: Path, names: Iterable[str], *, force: bool, inputs: Sequence[Path] = ()
+) -> list[Path]:
     """The files that a script will write; makes their folder.
+
+    Files that belong together are to be written by `common.files.published_together`.
 
     Args:
         folder: the output folder.
         names: file names.
         force: whether files that are there may be replaced.
+        inputs: what the script reads, which is never replaced.
 
     Raises:
         UserError: a file is there already, or the folder cannot be made.
     """
     paths = [folder / name for name in names]
-    present = [str(path) for path in paths if path.exists()]
-    if present and not force:
-        raise UserError(f"{', '.join(present)}: there already; --force replaces what is there")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
-    return paths
+        raise UserError(f"cannot make the folder {folder}: {reason_of(error)}") from None
+    complete_publication(folder)
+    present = [str(path) for path in paths if path.exists()]
+    if present and not force:
+        raise UserError(f"{', '.join(present)}: there already; --force replaces what is there")
+    return [check_output(path, inputs=inputs, force=force, flag="--output") for path in paths]

@@ -7,19 +7,25 @@ pixels and mm.
 # ruff: noqa: E402  (common/ is found on the path that is added first)
 
 import sys
-from argparse import Namespace
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
+from argparse import Namespace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.cli.entry import run_script
 from common.data.mpi_inf_3dhp import TEST_FILE, TRAIN_FILE
 from common.data.npz_writer import dictionary_file
 from common.errors import UserError, shown
-from common.files import check_memory, check_regular
+from common.files import check_memory, check_regular, published_together
 from common.log import LOG
 from common.optional import optional
 from dataset import preparation
@@ -84,8 +90,10 @@ def main() -> None:
         if files
     ]
     paths = output_paths(args.output, [name for *_, name in parts], force=args.force)
-    for (library, write, files, _), path in zip(parts, paths, strict=True):
-        write(library, files, path)
+    with published_together(args.output) as folder:
+        counts = [write(library, files, folder / name) for library, write, files, name in parts]
+    for path, held in zip(paths, counts, strict=True):
+        preparation.log_written(path, **held)
 
 
 def parse_arguments() -> Namespace:
@@ -125,8 +133,8 @@ def present(files: dict[str, Path]) -> dict[str, Path]:
     return {name: path for name, path in files.items() if path.exists()}
 
 
-def write_training(scipy_io: ModuleType, files: dict[str, Path], path: Path) -> None:
-    """Convert the training sequences, one at a time."""
+def write_training(scipy_io: ModuleType, files: dict[str, Path], path: Path) -> dict[str, int]:
+    """Convert the training sequences, one at a time; returns what the file holds, for the log."""
     frames = 0
     with dictionary_file(path, "data") as add:
         for name, source in preparation.progress(list(files.items()), " sequences"):
@@ -137,13 +145,12 @@ def write_training(scipy_io: ModuleType, files: dict[str, Path], path: Path) -> 
                 LOG.info("note: %s has %d frames, %d are usable", source, length, usable)
             frames += length
             add(name, [views, frame_rate])
-    preparation.log_written(
-        path,
-        subjects=len({name.split()[0] for name in files}),
-        sequences=len(files),
-        frames=frames,
-        cameras=len(CAMERAS),
-    )
+    return {
+        "subjects": len({name.split()[0] for name in files}),
+        "sequences": len(files),
+        "frames": frames,
+        "cameras": len(CAMERAS),
+    }
 
 
 def read_training(
@@ -197,8 +204,8 @@ def cut_training(cell: Any, coordinates: int, usable: int, where: str) -> np.nda
     return preparation.to_float32(poses, where)
 
 
-def write_test(h5py: ModuleType, files: dict[str, Path], path: Path) -> None:
-    """Convert the test sequences, one at a time."""
+def write_test(h5py: ModuleType, files: dict[str, Path], path: Path) -> dict[str, int]:
+    """Convert the test sequences, one at a time; returns what the file holds, for the log."""
     frames = valid = 0
     with dictionary_file(path, "data") as add:
         for name, source in preparation.progress(list(files.items()), " sequences"):
@@ -206,7 +213,7 @@ def write_test(h5py: ModuleType, files: dict[str, Path], path: Path) -> None:
             frames += len(entry["valid"])
             valid += int(entry["valid"].sum())
             add(name, entry)
-    preparation.log_written(path, sequences=len(files), frames=frames, valid_frames=valid)
+    return {"sequences": len(files), "frames": frames, "valid_frames": valid}
 
 
 def read_test(h5py: ModuleType, path: Path) -> dict[str, np.ndarray]:

@@ -5,19 +5,25 @@ before a randomly chosen Human3.6M camera and projects. Needs smplx.
 """
 # ruff: noqa: E402  (common/ is found on the path that is added first)
 
-import math
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
+import math
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.cli.entry import run_script
 from common.cli.values import at_least
 from common.data.amass import FILE
@@ -43,7 +49,7 @@ def main() -> None:
     lbs = optional("smplx.lbs", needed_by=SCRIPT)
     files = find_files(args.input)
     bodies = Bodies.read(lbs, args.body_model, args.regressor)
-    (path,) = output_paths(args.output, [FILE], force=args.force)
+    (path,) = output_paths(args.output, [FILE], force=args.force, inputs=files)
     rigs = [load_cameras(args.output).by_subject[subject] for subject in TRAIN_SUBJECTS]
     tally = Tally()
     with dictionary_file(path, "poses") as add:

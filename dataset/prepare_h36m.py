@@ -5,24 +5,30 @@ metres, with their projections into the four cameras. Needs cdflib.
 """
 # ruff: noqa: E402  (common/ is found on the path that is added first)
 
-import re
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
+import re
 from argparse import Namespace
 from collections.abc import Mapping
 from itertools import groupby
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.cli.entry import run_script
 from common.data.camera import CameraView, denormalise_screen, load_cameras
 from common.data.npz_writer import dictionary_file
 from common.data.skeleton import H36M_32_TO_17
 from common.errors import UserError, shown
-from common.files import check_regular, files_below
+from common.files import check_regular, files_below, published_together
 from common.log import LOG
 from common.optional import optional
 from dataset import preparation
@@ -45,7 +51,10 @@ def main() -> None:
     )
     cameras = load_cameras(args.output).by_subject
     counts = {"subjects": len({s for s, _, _ in sequences}), "sequences": len(sequences)}
-    counts["frames"] = write(cdflib, sequences, cameras, path_3d, path_2d)
+    with published_together(args.output) as folder:
+        counts["frames"] = write(
+            cdflib, sequences, cameras, folder / path_3d.name, folder / path_2d.name
+        )
     preparation.log_written(path_3d, **counts)
     preparation.log_written(path_2d, **counts, cameras=len(cameras[SUBJECTS[0]]))
 

@@ -9,25 +9,31 @@ by themselves.
 """
 # ruff: noqa: E402  (common/ is found on the path that is added first)
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
 import fnmatch
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.cli.entry import run_script
 from common.cli.values import at_least, positive, seed, share_below_one
 from common.data.camera import CAMERA_FILE, CameraView, denormalise_screen
 from common.data.npz_writer import dictionary_file
 from common.errors import UserError
-from common.files import whole_file
+from common.files import published_together, write_atomically
 from common.log import LOG
 from dataset import preparation
 from dataset.body_shapes import vary_body
@@ -67,8 +73,9 @@ def main() -> None:
     names = load_names(args.names) if args.names else None
     library = MotionLibrary(args.input, names)
     held_out = held_out_people(library.people, args)
-    paths = output_paths(args.output, FILES, force=args.force)
-    written = write(library, held_out, args, paths)
+    paths = output_paths(args.output, FILES, force=args.force, inputs=[args.input])
+    with published_together(args.output) as folder:
+        written = write(library, held_out, args, [folder / path.name for path in paths])
     preparation.log_written(
         paths[0],
         people=len(library.people),
@@ -197,9 +204,8 @@ def write(
             add_3d(subject, world)
             add_exact(subject, exact)
             add_detected(subject, detected)
-    with whole_file(paths[3]) as stream:
-        content = {"intrinsic": [], "extrinsic": {}, "sequences": written.cameras}
-        stream.write(json.dumps(content).encode())
+    content = {"intrinsic": [], "extrinsic": {}, "sequences": written.cameras}
+    write_atomically(paths[3], json.dumps(content).encode())
     return written
 
 

@@ -120,3 +120,15 @@ def test_a_data_set_from_outside_is_drawn(kind, tmp_path, monkeypatch):
     assert skeleton_with(joints) == own.get(joints)
     assert draw(tmp_path / "x.png", clips[0], None) == 2
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_foreign_picture_is_not_replaced(inspect, mistake, tmp_path):
+    picture = tmp_path / "amass.png"
+    picture.write_bytes(b"mine")
+    assert "--picture amass.png is there already" in mistake(
+        "common/inspect.py", SAMPLE / "amass.npz"
+    )
+    assert picture.read_bytes() == b"mine"
+    for words in (["--force"], []):  # the second time it is the program's own
+        inspect(SAMPLE / "amass.npz", *words)
+    assert picture.read_bytes().startswith(b"\x89PNG")

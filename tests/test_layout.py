@@ -5,7 +5,15 @@ import ast
 import pytest
 from paths import ROOT
 
-GROUND = {"common.errors", "common.log", "common.files", "common.optional"}
+GROUND = {
+    "common.errors",
+    "common.files",
+    "common.interrupts",
+    "common.log",
+    "common.optional",
+    "common.outputs",
+    "common.pickle_scan",
+}
 # Folder -> the folders of the project that its modules may import, beside itself and the ground.
 MAY_IMPORT = {
     "model": set(),

@@ -16,7 +16,7 @@ from paths import ROOT, SAMPLE
 
 from common.data.npz import load_npz
 from common.errors import UserError
-from common.files import write_atomically
+from common.files import published_together, write_atomically
 
 
 def npz(path, pickled: bytes, entry="positions_3d"):
@@ -188,3 +188,27 @@ def test_a_write_that_dies_half_way_leaves_the_previous_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "cannot write" in done.stderr and "is intact" in done.stderr
     assert path.read_bytes() == b"before" * 1000
+
+
+@pytest.mark.parametrize("call", range(6))
+def test_a_full_disk_leaves_all_of_several_files(tmp_path, monkeypatch, call):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"old")
+    real, calls = os.fsync, iter(range(100))
+
+    def fails_once(descriptor):
+        if next(calls) == call:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    try:
+        with published_together(tmp_path) as folder:
+            for name in ("a", "b"):
+                write_atomically(folder / name, b"new")
+    except UserError as error:
+        assert "the disk is full" in str(error) and ".mpm" not in str(error)
+    contents = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    # Folders that cannot be synced are no failure: the files themselves are on the disk.
+    expected = b"old" if call in (0, 2) else b"new"
+    assert contents == {"a": expected, "b": expected}

@@ -1,6 +1,6 @@
-"""How every entry script starts and ends: logging, one-line errors, exit codes."""
+"""How every entry script starts and ends: logging, signals, one-line errors, exit codes."""
 
-import logging
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -8,24 +8,32 @@ from contextlib import suppress
 
 from torch import distributed
 
-from common.errors import FailedElsewhere, FailedRun, UserError
-from common.log import LOG, log_warnings, stream_handler
+from common.errors import FailedElsewhere, FailedRun, UserError, printable, shown
+from common.files import reason_of, remove_temporaries
+from common.interrupts import (
+    EXIT_INTERRUPTED,
+    Stopped,
+    end_on_signals,
+    exit_code_of,
+    ignore_signals,
+    raise_on_signals,
+    words_of,
+)
+from common.log import log_warnings, start_logging
 from common.training.processes import speaks
 from common.training.signals import Interrupted
 
 EXIT_FAILED = 1
 EXIT_INVALID_INPUT = 2
-EXIT_INTERRUPTED = 130
 
 
 def run_script(main: Callable[[], None]) -> None:
     """Run an entry script: invalid input is one line and exit code 2, a bug a traceback."""
-    LOG.handlers = [stream_handler(sys.stdout)]
-    LOG.propagate = False
-    is_main = os.environ.get("RANK", "0") == "0"
-    LOG.setLevel(logging.INFO if is_main else logging.CRITICAL)
+    _escape_what_cannot_be_encoded()
+    start_logging(sys.stdout, silent=os.environ.get("RANK", "0") != "0")
     log_warnings()
     try:
+        raise_on_signals()
         main()
     except UserError as error:
         _exit(EXIT_INVALID_INPUT, f"error: {error}", alone=True)
@@ -33,14 +41,41 @@ def run_script(main: Callable[[], None]) -> None:
         _exit(EXIT_FAILED, f"error: {error}", alone=True)
     except FailedElsewhere:
         sys.exit(EXIT_FAILED)
+    except OSError as error:  # of any path: too long, not permitted, gone
+        _exit(EXIT_INVALID_INPUT, f"error: {_words_of(error)}", alone=True)
+    except MemoryError as error:
+        _exit(EXIT_FAILED, f"error: out of memory {error}".rstrip(), alone=True)
     except Interrupted as stopped:
         _exit(EXIT_INTERRUPTED, str(stopped))
+    except Stopped as stopped:
+        _exit(exit_code_of(stopped.number), words_of(stopped.number))
     except KeyboardInterrupt:
         _exit(EXIT_INTERRUPTED, "interrupted")
     finally:
+        ignore_signals()
+        remove_temporaries()
+        end_on_signals()
         if distributed.is_available() and distributed.is_initialized():
             distributed.destroy_process_group()
         _close_output()
+
+
+def _words_of(error: OSError) -> str:
+    """What an OSError is about."""
+    given = (error.filename, error.filename2)
+    names = [
+        shown(name if isinstance(name, int) else os.fsdecode(name))
+        for name in given
+        if name is not None
+    ]
+    return ": ".join([*([" -> ".join(names)] if names else []), reason_of(error)])
+
+
+def _escape_what_cannot_be_encoded() -> None:
+    """File names need not be text; whatever prints them shows escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _close_output() -> None:
@@ -55,6 +90,7 @@ def _close_output() -> None:
 def _exit(code: int, message: str, *, alone: bool = False) -> None:
     """End the process; the main one reports why, another one if it is `alone` with its reason."""
     rank = os.environ.get("RANK", "0")
+    message = printable(message)
     if speaks(message) if alone else rank == "0":
         shown = message if rank == "0" else message.replace("error:", f"error (process {rank}):", 1)
         with suppress(OSError, ValueError):

@@ -18,10 +18,10 @@ import torch
 from numpy.lib import format as npy_format
 from torch import Tensor
 
-from common.data.pickle_scan import Refused
 from common.data.pickled import load_pickle
 from common.errors import UserError, shown
 from common.files import check_memory, open_regular
+from common.pickle_scan import Refused
 
 WHERE_DATA_COME_FROM = (
     "dataset/README.md says how to get it; --root_path dataset/sample/ works without"

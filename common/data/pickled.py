@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from common.data.pickle_scan import Refused, scan_pickle
+from common.pickle_scan import Refused, scan_pickle
 
 REPEATED = 16  # times that a file's bytes may stand in what is made of them, by shared arrays
 MUCH = 2**20

@@ -9,6 +9,7 @@ import numpy as np
 
 from common.data.skeleton import Skeleton
 from common.files import write_atomically
+from common.outputs import MARK
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
@@ -24,7 +25,7 @@ def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any,
 def save(figure: Any, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": MARK})
     write_atomically(path, buffer.getvalue())
 
 

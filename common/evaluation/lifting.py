@@ -21,6 +21,7 @@ from common.evaluation.metrics import METRICS
 from common.evaluation.passes import compute_for_all
 from common.evaluation.tables import Row, Table
 from common.files import write_atomically
+from common.outputs import marked_zip
 from common.tasks.lifting import Lifting
 from common.training.replicas import Replicas
 from common.training.steps import TestErrors
@@ -330,4 +331,4 @@ def save_predictions(path: Path, scores: LiftingScores, store: PoseStore) -> Non
         joint_names=np.array(store.skeleton.joint_names),
         unit=np.array("mm, camera space, relative to joint 0"),
     )
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, marked_zip(buffer.getvalue()))

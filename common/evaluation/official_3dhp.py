@@ -24,6 +24,7 @@ from common.evaluation.tables import Row, Table
 from common.files import write_atomically
 from common.log import LOG
 from common.optional import optional
+from common.outputs import marked_mat
 
 # Joints of the data set's own order; the neck (1) is not among our 16.
 GROUPS = {
@@ -190,4 +191,4 @@ def save_mat(path: Path, scores: LiftingScores, store: PoseStore) -> None:
         )
     buffer = io.BytesIO()
     optional("scipy.io", needed_by="--save_predictions").savemat(buffer, arrays)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, marked_mat(buffer.getvalue()))

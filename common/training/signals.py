@@ -4,20 +4,22 @@ import signal
 from types import FrameType
 from typing import Any
 
+from common.interrupts import Stopped, ending_signals
+
 
 class Interrupted(Exception):
     """A signal ended the run after its state was saved; the message tells how to resume."""
 
 
 class StopSignals:
-    """Records SIGINT and SIGTERM instead of exiting; a second one exits at once."""
+    """Records the signals that end a run instead of exiting; a second one exits at once."""
 
     def __init__(self) -> None:
         self.received = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignals":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             self._previous[number] = signal.signal(number, self._note)
         return self
 
@@ -27,5 +29,5 @@ class StopSignals:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if self.received:
-            raise KeyboardInterrupt
+            raise Stopped(number)
         self.received = True

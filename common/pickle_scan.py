@@ -9,6 +9,7 @@ import pickle
 
 MAX_DEPTH = 100  # of containers inside containers; data files have about 10
 LONGEST_INTEGER = 9  # bytes: int64, and uint64 with its sign
+LONGEST_OF_OBJECTS = 255  # bytes; states of random sources have long ones
 
 
 class Refused(pickle.UnpicklingError):
@@ -30,8 +31,8 @@ _COUNTED = {
 }
 _INTEGERS = {pickle.LONG1[0]: 1, pickle.LONG4[0]: 4}
 # Opcode -> longest line of text.
-_LINES = {op[0]: 2 * LONGEST_INTEGER + 6 for op in (pickle.INT, pickle.LONG)}
-_LINES |= {op[0]: 2**31 for op in (pickle.FLOAT, pickle.STRING, pickle.UNICODE)}
+_LONG_LINES = {op[0] for op in (pickle.FLOAT, pickle.STRING, pickle.UNICODE)}
+_LINES = {op[0] for op in (pickle.INT, pickle.LONG)} | _LONG_LINES
 _PUSHES = {op[0] for op in (pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE)}
 _EMPTY = {
     op[0] for op in (pickle.EMPTY_LIST, pickle.EMPTY_TUPLE, pickle.EMPTY_DICT, pickle.EMPTY_SET)
@@ -47,15 +48,16 @@ _PUTS = {pickle.BINPUT[0]: 1, pickle.LONG_BINPUT[0]: 4}
 class _Scan:
     """A walk over the opcodes of one pickle; the stack holds how deep each object is nested."""
 
-    def __init__(self, data: bytes) -> None:
-        self.data, self.position = data, 0
+    def __init__(self, data: bytes, *, objects: bool) -> None:
+        self.data, self.position, self.objects = data, 0, objects
+        self.longest = LONGEST_OF_OBJECTS if objects else LONGEST_INTEGER
         self.stack: list[int] = []
         self.marks: list[int] = []
         self.memo: dict[int, int] = {}
         self.opcodes = 0
 
-    def run(self) -> None:
-        """Follow the pickle to its end."""
+    def run(self) -> int:
+        """Follow the pickle to its end; returns where that is."""
         stop = pickle.STOP[0]
         while (code := self.data[self.position]) != stop:
             self.position += 1
@@ -64,6 +66,7 @@ class _Scan:
                 self._other(code)
             if self.stack and self.stack[-1] > MAX_DEPTH:
                 raise Refused(f"more than {MAX_DEPTH} levels")
+        return self.position + 1
 
     def _number(self, size: int) -> int:
         return int.from_bytes(self._skip(size), "little")
@@ -89,11 +92,11 @@ class _Scan:
             self._skip(self._number(_COUNTED[code]))
         elif code in _INTEGERS:
             size = self._number(_INTEGERS[code])
-            if size > LONGEST_INTEGER:
+            if size > self.longest:
                 raise Refused("an integer that fits no int64")
             self._skip(size)
         elif code in _LINES:
-            self._line(_LINES[code])
+            self._line(2**31 if code in _LONG_LINES else 2 * self.longest + 6)
         elif code not in _PUSHES:
             return False
         self.stack.append(0)
@@ -159,18 +162,44 @@ class _Scan:
             del stack[self.marks.pop() :]
         elif code == pickle.DUP[0]:
             stack.append(stack[-1])
-        else:
+        elif not (self.objects and self._object(code)):
             raise Refused(f"the opcode {bytes([code])!r}")
 
+    def _object(self, code: int) -> bool:
+        """Objects of classes, and what a pickle refers to outside of it."""
+        stack = self.stack
+        if code in (pickle.OBJ[0], pickle.INST[0]):
+            if code == pickle.INST[0]:
+                self._line(200)
+                self._line(200)
+            start = self.marks.pop()
+            stack[start:] = [1 + max(stack[start:], default=0)]
+        elif code in (pickle.NEWOBJ[0], pickle.NEWOBJ_EX[0]):
+            start = len(stack) - (2 if code == pickle.NEWOBJ[0] else 3)
+            stack[start:] = [1 + max(stack[start:])]
+        elif code == pickle.PERSID[0]:
+            self._line(200)
+            stack.append(0)
+        elif code == pickle.BINPERSID[0]:
+            stack[-1] = 0
+        else:
+            return False
+        return True
 
-def scan_pickle(data: bytes) -> None:
+
+def scan_pickle(data: bytes, *, objects: bool = False) -> int:
     """Check a pickle before it is read.
 
     Args:
         data: begins with the pickle; what follows its end is ignored.
+        objects: admit objects of classes and references to the outside, for readers that make
+            nothing of them.
+
+    Returns:
+        The length of the pickle.
 
     Raises:
         Refused: it declares more than it holds, nests too deep, or is not made of data only.
         ValueError, LookupError: it is damaged.
     """
-    _Scan(data).run()
+    return _Scan(data, objects=objects).run()
