@@ -10,7 +10,8 @@ from common.data.camera import project
 from common.data.pose_ops import centre_on_root
 from common.errors import UserError
 from common.log import LOG
-from common.training.checkpoint import WeightFile, load_torch, load_whole
+from common.training.checkpoint import WeightFile, load_whole
+from common.training.torch_file import load_torch
 
 FILE_PATTERN = "*.pth.tar"
 SCREEN_LIMIT = 1.0

@@ -1,6 +1,7 @@
 """Weight files: whole and partial loads, what they say of their model; they run nothing."""
 
 import pickle
+import random
 from collections.abc import Mapping
 
 import pytest
@@ -203,3 +204,56 @@ def test_a_hostile_checkpoint_runs_nothing(tmp_path):
     assert not victim.exists()
     torch.load(tmp_path / "x.pth", weights_only=False)  # the payload is a real one
     assert victim.exists()
+
+
+# ---- names and wrappers of other programs
+
+PREFIXES = ["module.", "_orig_mod.", "model.", "net."]
+KEYS = ["state_dict", "model_state_dict", "model", "net", "module", "ema", "lifter", "checkpoint"]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_names_and_wrappers_in_any_order(tmp_path, seed):
+    source = random.Random(seed)
+    model, copy, partly = filled(tiny_lifter()), tiny_lifter(), tiny_lifter()
+    prefix = "".join(source.choices(PREFIXES, k=source.randint(0, 4)))
+    content = {prefix + name: t for name, t in model.state_dict().items()}
+    for key in source.sample(KEYS, k=source.randint(0, 5)):
+        others = {"epoch": 3, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}
+        content = {**source.choice([others, {}]), key: content}
+    save_torch(tmp_path / "x.pth", content)
+    file = WeightFile.load(tmp_path / "x.pth")
+    assert file.flags() == {"frames": 9, "n_joints": 17, "layers": 2, "channel": 16, "d_hid": 8}
+    load_whole(copy, file)
+    assert_same_tensors(copy.state_dict(), model.state_dict())
+    assert "0 of the file's are unused" in load_matching(partly, file)
+
+
+def test_a_model_with_parts_of_such_names_keeps_them(tmp_path):
+    class Other(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.model = nn.Linear(2, 3), nn.Sequential(nn.Linear(3, 3))
+
+    model, copy = filled(Other()), Other()
+    for prefix in ("", "module.", "net.", "model.module."):
+        state = {prefix + name: tensor for name, tensor in model.state_dict().items()}
+        save_torch(tmp_path / "x.pth", state)
+        load_whole(copy, WeightFile.load(tmp_path / "x.pth"))
+        assert_same_tensors(copy.state_dict(), model.state_dict())
+
+
+def test_several_state_dicts_are_no_choice_of_ours(tmp_path):
+    state = tiny_lifter().state_dict()
+    save_torch(tmp_path / "x.pth", {"generator": state, "critic": state})
+    with pytest.raises(UserError, match="holds no state dict, but generator, critic"):
+        WeightFile.load(tmp_path / "x.pth")
+
+
+def test_batches_need_not_be_counted(tmp_path):
+    model, copy = filled(tiny_lifter()), tiny_lifter()
+    state = {n: t for n, t in model.state_dict().items() if "num_batches_tracked" not in n}
+    assert len(state) < len(model.state_dict())
+    save_torch(tmp_path / "x.pth", state)
+    load_whole(copy, WeightFile.load(tmp_path / "x.pth"))
+    assert_same_tensors({n: copy.state_dict()[n] for n in state}, state)

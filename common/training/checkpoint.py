@@ -1,8 +1,6 @@
 """Read and write weights in the released format, and the state of a run."""
 
 import io
-import os
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,36 +13,21 @@ from torch import Tensor, nn
 from common.errors import UserError, listing, shown
 from common.files import write_atomically
 from common.log import LOG
+from common.training.placeholders import Skipped, skipped_names
+from common.training.torch_file import load_torch
 
 WRAPPER_KEYS = ("state_dict", "model_state_dict", "model", "model_pos", "net", "weights", "model_G")
+DEEPEST_WRAPPER = 8
 RECORD_KEY = "mpm"
+# What torch.compile puts into names, nn.DataParallel before them, and classes around a model.
+COMPILED, PARALLEL, OUTER_MODULES = "_orig_mod.", "module.", ("module.", "model.", "net.")
 
 
 def save_torch(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values; `load_torch` reads them back."""
+    """Write tensors and plain values; `torch_file.load_torch` reads them back."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_atomically(path, buffer.getvalue())
-
-
-def load_torch(path: str | Path) -> Any:
-    """Read a file of `torch.save` without running code from it.
-
-    Raises:
-        UserError: it is missing, a directory, damaged, or holds more than tensors and plain values.
-    """
-    if os.path.isdir(path):
-        raise UserError(f"{path} is a directory, a checkpoint file is needed")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such checkpoint") from None
-    except Exception as error:  # damaged bytes surface as almost any exception of the decoders
-        text = str(error)
-        if re.search("unsupported (global|class)", text, re.IGNORECASE):
-            name = re.split(" was not| not | whose ", text.split("GLOBAL ", 1)[-1], maxsplit=1)[0]
-            raise UserError(f"{path}: refused, it holds more than tensors: {shown(name)}") from None
-        raise UserError(f"{path}: not a checkpoint, or damaged ({type(error).__name__})") from None
 
 
 @dataclass(frozen=True)
@@ -75,29 +58,81 @@ class WeightFile:
         """Find the state dict in what a file holds.
 
         Raises:
-            UserError: there is none.
+            UserError: there is none, or NaN or infinity in it.
         """
-        for key in WRAPPER_KEYS:
-            if isinstance(content, dict) and isinstance(content.get(key), dict):
-                content = content[key]
-        if not isinstance(content, dict) or not content:
-            raise UserError(f"{path}: holds no state dict")
-        if not all(isinstance(name, str) and isinstance(t, Tensor) for name, t in content.items()):
-            raise UserError(f"{path}: holds no state dict, but {', '.join(map(str, content))[:80]}")
-        state = {name.removeprefix("module."): tensor for name, tensor in content.items()}
+        if isinstance(content, Skipped):
+            raise UserError(
+                f"{path}: holds an object of {shown(content.name)}, whose code is not run; save "
+                "its weights with torch.save(model.state_dict(), FILE)"
+            )
+        found = _find_state(content, DEEPEST_WRAPPER)
+        if found is None:
+            held = f", but {shown(', '.join(map(str, content)))[:80]}" if _filled(content) else ""
+            raise UserError(f"{path}: holds no state dict{held}")
+        skipped = skipped_names({n: v for n, v in found.items() if _is_name(n)})
+        if skipped:
+            raise UserError(f"{path}: holds more than dense tensors: {shown(listing(skipped))}")
+        tensors = {n: t for n, t in found.items() if isinstance(n, str) and isinstance(t, Tensor)}
+        state = {_without((PARALLEL,), name): tensor for name, tensor in tensors.items()}
+        if len(state) < len(tensors):
+            raise UserError(f"{path}: some of its tensors have the same name without 'module.'")
         invalid = [name for name, tensor in state.items() if not tensor.isfinite().all()]
         if invalid:
             raise UserError(
                 f"{path}: NaN or infinity in {len(invalid)} of its {len(state)} tensors: "
-                f"{listing(invalid)}"
+                f"{shown(listing(invalid))}"
             )
-        metadata = getattr(content, "_metadata", None)
+        metadata = getattr(found, "_metadata", None)
         record = metadata.get(RECORD_KEY) if isinstance(metadata, dict) else None
         return cls(path, state, record if isinstance(record, dict) else {})
 
     def flags(self) -> dict[str, int]:
         """The flags that decide the shapes of its lifter or masked model, as far as seen."""
-        return describe_size(self.state)
+        return describe_size({_without(OUTER_MODULES, name): t for name, t in self.state.items()})
+
+    def state_for(self, module: nn.Module) -> dict[str, Tensor]:
+        """The state dict under the names of a model, without those of a class around it."""
+        wanted = module.state_dict()
+
+        def name_in(name: str) -> str:
+            inner = name
+            while inner not in wanted and inner.startswith(OUTER_MODULES):
+                inner = inner.partition(".")[2]
+            return inner if inner in wanted else name
+
+        renamed = {name_in(name): tensor for name, tensor in self.state.items()}
+        return renamed if len(renamed) == len(self.state) else self.state
+
+
+def _filled(content: Any) -> bool:
+    return isinstance(content, Mapping) and bool(content)
+
+
+def _is_name(name: Any) -> bool:
+    """Whether a key is one of a tensor in a module: "part.weight"."""
+    return isinstance(name, str) and "." in name
+
+
+def _without(prefixes: tuple[str, ...], name: str) -> str:
+    name = name.replace(COMPILED, "")
+    while name.startswith(prefixes):
+        name = name.partition(".")[2]
+    return name
+
+
+def _find_state(content: Any, depth: int) -> Mapping[Any, Any] | None:
+    """The state dict in what a file holds: itself, or below keys of any names in any order."""
+    if not isinstance(content, dict) or not depth:
+        return None
+    for key in WRAPPER_KEYS:
+        if (state := _find_state(content.get(key), depth - 1)) is not None:
+            return state
+    named = [isinstance(value, Tensor) for key, value in content.items() if _is_name(key)]
+    if any(named) or (content and all(isinstance(v, Tensor) for v in content.values())):
+        return content
+    below = [_find_state(value, depth - 1) for value in content.values()]
+    states = [state for state in below if state is not None]
+    return states[0] if len(states) == 1 else None
 
 
 def released_format(
@@ -127,15 +162,17 @@ def load_whole(module: nn.Module, file: WeightFile) -> None:
         UserError: the file's model is of another size (reported in terms of flags), or tensors are
             missing, unexpected or of another shape (named).
     """
-    found, wanted = file.state, module.state_dict()
+    found, wanted = file.state_for(module), module.state_dict()
     mismatched = [n for n in wanted if n in found and found[n].shape != wanted[n].shape]
-    missing = [name for name in wanted if name not in found]
+    # Files of old versions of PyTorch do not count batches; without momentum nothing depends on it.
+    counters = {n: t for n, t in wanted.items() if n.endswith(".num_batches_tracked")}
+    missing = [name for name in wanted if name not in found and name not in counters]
     unexpected = [name for name in found if name not in wanted]
     if missing or unexpected or mismatched:
         sizes = _differing_flags(found, wanted)
         shapes = [f"{n} {_size(found[n])} for {_size(wanted[n])}" for n in mismatched]
         lists = [
-            f"{len(names)} {what}: {listing(names)}"
+            f"{len(names)} {what}: {shown(listing(names))}"
             for what, names in (
                 ("missing", missing),
                 ("unexpected", unexpected),
@@ -144,7 +181,7 @@ def load_whole(module: nn.Module, file: WeightFile) -> None:
             if names
         ]
         raise UserError(f"{file.path} does not fit this model: {'; '.join([*sizes, *lists])}")
-    module.load_state_dict(found)
+    module.load_state_dict(counters | found)
 
 
 def load_matching(module: nn.Module, file: WeightFile) -> str:
@@ -160,7 +197,7 @@ def load_matching(module: nn.Module, file: WeightFile) -> str:
     Raises:
         UserError: none match.
     """
-    found, wanted = file.state, module.state_dict()
+    found, wanted = file.state_for(module), module.state_dict()
     matching = {
         name: tensor
         for name, tensor in found.items()
@@ -169,7 +206,7 @@ def load_matching(module: nn.Module, file: WeightFile) -> str:
     if not matching:
         raise UserError(
             f"{file.path}: none of its {len(found)} tensors fits this model; it begins with "
-            f"{listing(list(found))}"
+            f"{shown(listing(list(found)))}"
         )
     module.load_state_dict(matching, strict=False)
     parts = ", ".join(
