@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from common.training.progress import Progress
 from common.training.runtime import Runtime
 
 
@@ -37,10 +38,15 @@ def compute_for_all(
         module.eval()
     runtime.processes.share_buffers(modules)
     places = torch.arange(len(samples)).tensor_split(runtime.world_size)[runtime.rank]
-    with torch.inference_mode():
+    with (
+        torch.inference_mode(),
+        Progress("test", total=len(places), shown=runtime.is_main) as progress,
+    ):
         for group in _groups(places, samples, ends):
             for part in group.split(per_pass):
                 out[part[0] : part[-1] + 1] = compute(samples[part])
+                progress.advance(len(part))
+                progress.report()
     return runtime.processes.sum(out)
 
 
