@@ -1,5 +1,10 @@
 """Train and evaluate masked models: pre-training, completion, lifting of occluded 2D."""
 
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
 from Augpart.augment import PoseAugmenter
 from common.cli import configs
 from common.cli.entry import run_script
@@ -76,7 +81,9 @@ def main() -> None:
         training = Training(task, steps, run, schedule, folder, keep="every")
         folder.results["history"] = history = training.run(resume=config.run.resume)
         if config.run.pictures and run.is_main:
-            draw_learning_curve(folder.path / "learning_curve.png", history, ERRORS, "x 1000")
+            draw_learning_curve(
+                folder.picture_path("learning_curve.png"), history, ERRORS, "x 1000"
+            )
     if test is not None:
         table = test.table(placed, list(test_stores))
         folder.results["test"] = table.results()
@@ -87,7 +94,7 @@ def main() -> None:
     if test is not None and config.run.pictures and not config.masks.hides_frames:
         examples = test.examples(placed, DRAWN)
         if run.is_main:
-            draw_completions(folder.path / "completions.png", examples, test.poses.skeleton)
+            draw_completions(folder.picture_path("completions.png"), examples, test.poses.skeleton)
 
 
 def windowed(stores: dict[str, PoseStore], rule: WindowRule, run: runtime.Runtime) -> WindowedPoses:

@@ -94,6 +94,8 @@ class FakePool:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
         stored = state["stored"]
+        if stored is not None and len(stored) > self.size:
+            raise ValueError(f"{len(stored)} poses in a pool of {self.size}")
         self.stored = None if stored is None else stored.to(self.generator.device, copy=True)
 
 

@@ -20,7 +20,7 @@ from Augpart.adversarial import (
     range_loss,
 )
 from Augpart.augment import in_view
-from Augpart.bones import bone_lengths, bones_of, with_bone_lengths
+from Augpart.bones import NUM_JOINTS, bone_lengths, bones_of, with_bone_lengths
 from Augpart.discriminators import BoneDiscriminator, ScreenDiscriminator
 from Augpart.pose_generator import GeneratedPoses, GeneratorNoise, PoseGenerator
 from common.data.camera import project
@@ -28,6 +28,7 @@ from common.data.pose_ops import centre_on_root, with_zero_root
 from common.data.pose_store import PoseStore
 from common.errors import UserError
 from common.tasks.losses import mpjpe
+from common.training.run_state import load_optimizer
 from common.training.steps import Schedule, TestErrors, set_learning_rate
 
 SCREEN_WEIGHT, BONE_WEIGHT, RANGE_WEIGHT = 1.0, 6.0, 3.0
@@ -232,11 +233,15 @@ class AdversarialSteps:
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+            load_optimizer(optimizer, state["optimizers"][name])
         for name, pool in self.pools.items():
             pool.load_state(state["pools"][name])
-        self.done = state["done"]
-        self.sums = state["sums"].to(self.sums.device)
+            coordinates = 3 if name == "discriminator_3d" else 2
+            if pool.stored is not None and pool.stored.shape[1:] != (NUM_JOINTS, coordinates):
+                raise ValueError(f"poses of shape {tuple(pool.stored.shape)} in the pool of {name}")
+        if state["sums"].shape != self.sums.shape:
+            raise ValueError(f"sums of shape {tuple(state['sums'].shape)}")
+        self.done, self.sums = int(state["done"]), state["sums"].to(self.sums)
 
     def step(self, batch: Tensor) -> Tensor:
         """Learn from some poses (B,); (1, 2), the generator's loss and 1."""
@@ -363,11 +368,13 @@ class AdversarialSteps:
 def _not_learning(*modules: nn.Module) -> Iterator[None]:
     """In evaluation mode and without gradients of their own, though gradients pass through."""
     modes = [module.training for module in modules]
-    for module in modules:
-        module.eval().requires_grad_(False)
-    yield
-    for module, mode in zip(modules, modes, strict=True):
-        module.train(mode).requires_grad_(True)
+    try:
+        for module in modules:
+            module.eval().requires_grad_(False)
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode).requires_grad_(True)
 
 
 def collapses(measures: Mapping[str, float]) -> list[str]:

@@ -4,17 +4,22 @@ Run as `python Augpart/train_generator.py`.
 """
 # ruff: noqa: E402  (the other modules are found on the path that is added first)
 
-import shlex
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from Augpart.adversarial_training import (
     AdversarialSteps,
@@ -133,7 +138,7 @@ def main() -> None:
     for name, (turn, change) in bones.items():
         LOG.info("%-15s %12.1f %16.1f", name, turn, change)
     if config.pictures:
-        draw(folder.path / "generator.png", steps)
+        draw(folder.picture_path("generator.png"), steps)
     folder.write_results()
     names = ", ".join(path.name for path in sorted(folder.path.glob(FILE_PATTERN)))
     LOG.info("generators in %s: %s", folder.path, names)

@@ -12,6 +12,7 @@ from paths import ROOT
 from runs import TINY, Run
 
 from common.errors import UserError
+from common.evaluation.drawing import new_figure, save
 from common.files import LOCK_FILE, lock_folder
 from common.training.checkpoint import save_torch
 from common.training.run_folder import RESUME_FILE, RunFolder, RunInfo
@@ -128,3 +129,17 @@ def test_two_trainings_at_once(tmp_path):
     assert second.returncode == 2 and f"process {first.process.pid}" in second.stderr
     assert "Traceback" not in second.stderr
     first.send(signal.SIGKILL)
+
+
+def test_foreign_files_of_the_same_names_are_kept(tmp_path):
+    for name in ("opt.txt", "predictions.png", "results.json"):
+        (tmp_path / name).write_text("mine")
+    folder = open_folder(tmp_path, train=False)
+    folder.write_results()
+    figure, _ = new_figure(1, 1, (1, 1))
+    for _ in range(2):  # the second time it is the program's own
+        save(figure, folder.picture_path("predictions.png"))
+    folder.write_options()
+    for name in ("opt_1.txt", "predictions_1.png", "results_1.json"):
+        assert (tmp_path / name).read_text() == "mine"
+    assert len(list(tmp_path.glob("*_?.*"))) == 3

@@ -7,51 +7,24 @@ rate and every file that a run leaves behind.
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from common.errors import UserError
+from common.errors import UserError, shown
 from common.log import LOG
 from common.training import checkpoint
-from common.training.run_folder import RESUME_FORMAT, RunFolder, read_state
+from common.training.progress import Progress
+from common.training.run_folder import RunFolder
+from common.training.run_state import RESUME_FORMAT, Position, RunState
 from common.training.runtime import Runtime
 from common.training.signals import Interrupted, StopSignals
 from common.training.steps import Schedule, Steps, Task, TestErrors
 
 # Steps between reads of losses and signals on a GPU, where reading waits for the device.
 STEPS_BETWEEN_CHECKS = 50
-
-
-@dataclass
-class Position:
-    """How far a run has come: all of it goes into the resume file.
-
-    Attributes:
-        epoch: the current epoch, counted from 1.
-        step: steps of it that are done.
-        loss_sum: sum of the losses of its samples so far.
-        term_sums: loss term -> sum over its samples so far, and their number.
-        seconds: time spent on it so far.
-        best: lowest value of the monitored metric so far.
-        best_files: the weight files that it was saved in, by module name.
-        history: one dictionary per epoch: epoch, learning rate, losses, errors, speed.
-        finished: whether the run is complete.
-    """
-
-    epoch: int = 1
-    step: int = 0
-    loss_sum: float = 0.0
-    term_sums: dict[str, list[float]] = field(default_factory=dict)
-    seconds: float = 0.0
-    best: float = math.inf
-    best_files: dict[str, str] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
-    finished: bool = False
 
 
 class Training:
@@ -99,21 +72,36 @@ class Training:
         """Restore the state of an interrupted run.
 
         Raises:
-            UserError: there is none, or it was started with other options.
+            UserError: there is none, it was started with other options, or it is damaged.
         """
-        content = read_state(self.folder.resume_path)
-        differing = self.folder.info.differing(content["options"])
+        state = RunState.read(self.folder.resume_path)
+        differing = self.folder.info.differing(state.options)
         if differing:
-            raise UserError(f"the interrupted run had other options: {'; '.join(differing)}")
+            raise UserError(
+                f"the interrupted run, {state.path}, had other options: {'; '.join(differing)}"
+            )
         for name, module in self.task.modules.items():
-            state = content["modules"][name]
-            module.load_state_dict({n.removeprefix("module."): t for n, t in state.items()})
-        self.steps.load_state(content["optimizer"])
-        self.runtime.set_random_states(content["random_states"])
-        self.position = Position(**content["position"])
+            checkpoint.load_whole(module, state.weights_of(name))
+        try:
+            self.steps.load_state(state.optimizer)
+            self.runtime.set_random_states(state.random_states)
+        except Exception as error:  # an edited file surfaces as almost any exception
+            reason = f"{type(error).__name__}: {shown(error)}"
+            raise UserError(f"{state.path}: damaged or edited ({reason})") from None
+        self.position = state.position
+        self._check_best_files()
         self.position.finished = False
         self.folder.write_options()
         LOG.info("resuming in epoch %d after step %d", self.position.epoch, self.position.step)
+
+    def _check_best_files(self) -> None:
+        """Require the weights that the run would end with, before hours of training."""
+        for what, name in self.position.best_files.items():
+            where = f"{self.folder.resume_path} names {shown(name)} as the best weights of"
+            if what not in self.task.modules:
+                raise UserError(f"{where} {shown(what)}, which this run does not train")
+            if not (self.folder.path / name).is_file():
+                raise UserError(f"{where} {what}, but the folder has no such file")
 
     def run(self, *, resume: bool) -> list[dict[str, float]]:
         """Train to the last epoch; the models then hold the best weights that were saved.
@@ -162,18 +150,16 @@ class Training:
         unseen: list[tuple[int, Tensor, Tensor]] = []
         started = time.monotonic() - position.seconds
         seen = sum(map(len, batches[: position.step]))
-        with tqdm(
+        with Progress(
+            f"epoch {position.epoch}/{self.schedule.epochs}",
             total=task.num_samples,
-            initial=seen,
-            desc=f"epoch {position.epoch}/{self.schedule.epochs}",
-            unit=" windows",
-            leave=False,
-            disable=None if self.runtime.is_main else True,
-        ) as bar:
+            done=seen,
+            shown=self.runtime.is_main,
+        ) as progress:
             for step in range(position.step, len(batches)):
                 batch = batches[step]
                 unseen.append((step, batch, self.steps.step(batch)))
-                bar.update(len(batch))
+                progress.advance(len(batch))
                 seen += len(batch)
                 if (step + 1) % check_every and step + 1 < len(batches):
                     continue
@@ -181,7 +167,7 @@ class Training:
                 unseen.clear()
                 position.step = step + 1
                 position.seconds = time.monotonic() - started
-                bar.set_postfix(self._shown_losses(seen))
+                progress.report(self._shown_losses(seen))
                 if self.runtime.processes.any(signals.received):
                     self._save_state()
                     raise Interrupted(self._how_to_resume())

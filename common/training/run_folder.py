@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,17 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.errors import UserError
-from common.files import lock_folder, write_atomically
-from common.log import LOG, file_handler
-from common.training.checkpoint import load_torch
+from common.errors import UserError, shown
+from common.files import lock_folder, open_regular, reason_of, write_atomically
+from common.log import LOG, log_to_file
+from common.outputs import written_by_us
+from common.training.run_state import RunState
 from common.training.runtime import Runtime
 
-RESUME_FILE, RESULTS_FILE = "resume.pth", "results.json"
-RESUME_FORMAT = 1
+RESUME_FILE, RESULTS_FILE, OPTIONS_FILE = "resume.pth", "results.json", "opt.txt"
 # What runs write into their folder.
 WRITTEN = (
-    "opt.txt",
+    OPTIONS_FILE,
     "train.log",
     "results*.json",
     "learning_curve.png",
@@ -60,7 +61,7 @@ class RunInfo:
     def differing(self, earlier: Mapping[str, Any]) -> list[str]:
         """The options, in words, that may not differ from those of an earlier run but do."""
         return [
-            f"--{name} {earlier[name]} then, {value} now"
+            f"--{name} {shown(earlier[name])} then, {value} now"
             for name, value in self.options.items()
             if name not in self.free_on_resume and name in earlier and earlier[name] != value
         ]
@@ -99,11 +100,14 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot make the folder {path}: {error.strerror}") from None
+            raise UserError(f"cannot make the folder {path}: {reason_of(error)}") from None
         self._lock = lock_folder(path)  # held until the process ends
         if train and not resume:
             _archive_earlier_run(path)
-        _log_to(path / "train.log")
+        try:
+            log_to_file(path / "train.log")
+        except OSError as error:
+            raise UserError(f"cannot write {path}/train.log: {reason_of(error)}") from None
         if not (train and resume):  # else when the options were compared
             self._write_options()
 
@@ -111,10 +115,19 @@ class RunFolder:
         """Write `opt.txt`."""
         self.runtime.processes.on_main(self._write_options)
 
+    def picture_path(self, name: str) -> Path:
+        """A picture in the folder; what else has this name is kept under another one."""
+        path = self.path / name
+        if path.exists() and not written_by_us(path):
+            _keep(path)
+        return path
+
     def _write_options(self) -> None:
-        options = self.info.options.items()
+        path, options = self.path / OPTIONS_FILE, self.info.options.items()
+        if path.exists() and not _has_options(path):
+            _keep(path)
         text = "".join(f"{name}: {value}\n" for name, value in options)
-        write_atomically(self.path / "opt.txt", text.encode())
+        write_atomically(path, text.encode(errors="backslashreplace"))
 
     @property
     def resume_path(self) -> Path:
@@ -146,31 +159,24 @@ class RunFolder:
         text = json.dumps(_finite(content), indent=1, default=str)
         path = self.path / RESULTS_FILE
         if path.exists() and not self._has_results:  # of an earlier evaluation
-            path.rename(next(p for i in count(1) if not (p := _numbered(path, i)).exists()))
+            _keep(path)
         write_atomically(path, f"{text}\n".encode())
         self._has_results = True
 
 
-def _numbered(path: Path, number: int) -> Path:
-    """results.json -> results_1.json"""
-    return path.with_stem(f"{path.stem}_{number}")
+def _keep(path: Path) -> None:
+    """Give an earlier file another name: results.json -> results_1.json."""
+    numbered = (path.with_stem(f"{path.stem}_{number}") for number in count(1))
+    path.rename(next(kept for kept in numbered if not kept.exists()))
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """What a resume file holds.
-
-    Raises:
-        UserError: it cannot be read or is no resume file.
-    """
-    content = load_torch(path)
-    if not (
-        isinstance(content, dict)
-        and content.get("format") == RESUME_FORMAT
-        and isinstance(content.get("position"), dict)
-        and isinstance(content.get("options"), dict)
-    ):
-        raise UserError(f"{path}: not a file to resume from")
-    return content
+def _has_options(path: Path) -> bool:
+    """Whether a file is one of options, lines "name: value", as runs write them."""
+    try:
+        with open_regular(path) as stream:
+            return re.search(rb"^\w+: ", stream.read(2**20)) is not None
+    except UserError:
+        return False
 
 
 def _check_resumable(path: Path) -> None:
@@ -190,10 +196,10 @@ def _archive_earlier_run(path: Path) -> None:
     state = path / RESUME_FILE
     if not state.exists():
         return
-    position = read_state(state)["position"]
-    if not position["finished"]:
+    position = RunState.read(state).position
+    if not position.finished:
         raise UserError(
-            f"{path} holds an unfinished run (epoch {position['epoch']}): add -r to resume it, "
+            f"{path} holds an unfinished run (epoch {position.epoch}): add -r to resume it, "
             "give another --name, or remove the folder"
         )
     earlier = _next_earlier(path)
@@ -211,15 +217,6 @@ def _next_earlier(path: Path) -> Path:
         if not folder.exists() or (folder.is_dir() and not (folder / RESUME_FILE).exists()):
             return folder
     raise AssertionError
-
-
-def _log_to(path: Path) -> None:
-    """Print what the run reports, and append it to a file."""
-    LOG.handlers = LOG.handlers[:1]
-    try:
-        LOG.addHandler(file_handler(path))
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from common.training.run_state import load_optimizer
 from common.training.runtime import Runtime
 
 # Frames per part of a step on a CPU: faster in cache, bounded in memory.
@@ -245,7 +246,7 @@ class GradientSteps:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        self.optimizer.load_state_dict(state)
+        load_optimizer(self.optimizer, state)
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
