@@ -126,6 +126,14 @@ def test_booleans_mean_what_they_say(text):
         ("--dataset h36m,3dhp", "a lifter trains on one data set that has test poses"),
         ("--dataset h36m,cmu", "is not a comma list of h36m, 3dhp, amass, each once"),
         ("--dataset_weights 1,0", "is not a number above 0"),
+        ("-previous_best_threshold nan", "nan is not a number"),
+        ("--blr_tanhlimit inf", "inf is not a finite number"),
+        ("-b 99999999999", "99999999999 is above 2147483647"),
+        ("--dim -99999999999", "is below -2147483647"),
+        ("--layers 257", "257 is above 256"),
+        ("--layers 256 --channel 65536 --d_hid 262144", "need more memory than this machine has"),
+        ("--channel 999999999", "is above 65536"),
+        ("--d_hid " + "9" * 5000, "argument --d_hid"),
     ],
 )
 def test_mistakes(words, complaint):
@@ -191,11 +199,12 @@ def test_actions_are_those_of_human36m(script, words):
     read("pretrainer.py", "--MAE --dataset h36m,3dhp -a Walk".split())
 
 
-def test_demo_only_presets_flags():
-    demo = read("trainer.py", ["--demo", "--nepoch", "2"])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_demo_only_presets_flags(script):
+    demo = read(script, ["--demo", "--nepoch", "2"])
     assert demo.nepoch == 2  # the user's own flags win
     words = demo.command.split()[2:]
-    again = read("trainer.py", words)
+    again = read(script, words)
     assert vars(again) == vars(demo)
 
 

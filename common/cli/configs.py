@@ -33,7 +33,8 @@ from model.build import ModelSize
 DEBUG_FRAMES = 300
 # Options that may differ between an interrupted run and the one that resumes it.
 FREE_ON_RESUME = frozenset(
-    "command resume demo gpu deterministic workers nepoch save_predictions vis pad checkpoint "
+    "command resume demo force gpu deterministic workers nepoch save_predictions vis pad "
+    "checkpoint "
     "previous_dir previous_name previous_refine_name reload refine_reload MAEreload MAEcp".split()
 )
 

@@ -5,38 +5,34 @@ freezes them); flags of our own stand in groups of their own.
 """
 
 import argparse
-import os
 from pathlib import Path
 
+from common.cli.demos import ROOT
+from common.cli.masking_flags import add_masking_flags
 from common.cli.parser import Parser
 from common.cli.values import (
     at_least,
     boolean,
     device_list,
+    finite,
+    integer,
     name_list,
+    not_nan,
     not_negative,
     positive,
     positive_list,
     seed,
     share,
-    share_below_one,
 )
 from common.data import h36m
 from common.data.camera import NORMALISATIONS
 from common.data.detections import MAX_GAP
 from common.data.registry import DATA_SETS
+from common.files import short_path
 from model.build import LIFTERS
 from model.encoders import STRIDES_BY_FRAMES
 
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLE_FOLDER = ROOT / "dataset" / "sample"
-GENERATOR_FOLDER = Path(os.path.relpath(ROOT / "Augpart" / "chk"))  # short in messages
-DEMOS: dict[str, list[str]] = {
-    "trainer.py": (
-        "--train 1 -k gt -f 27 -tds 2 --n_joints 17 --layers 3 --channel 64 --d_hid 128 -b 128 "
-        "-s 4 --lr 0.003 -lrd 0.8 --nepoch 8 --name demo --vis 1"
-    ).split(),
-}
+GENERATOR_FOLDER = short_path(ROOT / "Augpart" / "chk")
 DESCRIPTIONS = {
     "trainer.py": "Train, evaluate and refine a lifter (2D sequence -> 3D pose) on Human3.6M.",
     "trainer_3dhp.py": "Train and evaluate a lifter (2D sequence -> 3D pose) on MPI-INF-3DHP.",
@@ -54,7 +50,7 @@ def build_parser(script: str) -> Parser:
     _add_data_flags(parser.add_argument_group("data"))
     _add_training_flags(parser.add_argument_group("training and evaluation"))
     _add_checkpoint_flags(parser.add_argument_group("checkpoints"))
-    _add_masking_flags(parser.add_argument_group("masked modelling (pretrainer.py)"))
+    add_masking_flags(parser.add_argument_group("masked modelling (pretrainer.py)"))
     _add_own_flags(parser.add_argument_group("beyond the published flags"))
     _add_unused_flags(parser.add_argument_group("flags without effect"))
     return parser
@@ -81,13 +77,16 @@ def _add_model_flags(group: argparse._ArgumentGroup) -> None:
         metavar="J",
     )
     group.add_argument(
-        "--layers", type=at_least(1), default=3, help=f"number of encoder layers{adopted}"
+        "--layers", type=at_least(1, 256), default=3, help=f"number of encoder layers{adopted}"
     )
     group.add_argument(
-        "--channel", type=at_least(8), default=256, help=f"token width, a multiple of 8{adopted}"
+        "--channel",
+        type=at_least(8, 2**16),
+        default=256,
+        help=f"token width, a multiple of 8{adopted}",
     )
     group.add_argument(
-        "--d_hid", type=at_least(1), default=512, help=f"feed-forward width{adopted}"
+        "--d_hid", type=at_least(1, 2**18), default=512, help=f"feed-forward width{adopted}"
     )
     group.add_argument(
         "--refine", action="store_true", help="add the refiner, trained with the lifter"
@@ -188,22 +187,27 @@ def _add_training_flags(group: argparse._ArgumentGroup) -> None:
         "--manualSeed", type=seed, default=1, help="seed of every random number generator"
     )
     group.add_argument(
-        "--frozen", type=int, default=0, help="1: freeze the parts named by --frozen_parts"
+        "--frozen", type=integer, default=0, help="1: freeze the parts named by --frozen_parts"
     )
-    group.add_argument("--vis", type=int, default=0, help="1: draw predictions and learning curves")
     group.add_argument(
-        "--debug", type=int, default=0, help="1: use the first few hundred frames only"
+        "--vis", type=integer, default=0, help="1: draw predictions and learning curves"
+    )
+    group.add_argument(
+        "--debug", type=integer, default=0, help="1: use the first few hundred frames only"
     )
 
 
 def _add_checkpoint_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--name", default="", help="task name, part of the run folder's name")
     group.add_argument(
-        "--reload", type=int, default=0, help="1: load a whole model from --previous_dir (strict)"
+        "--reload",
+        type=integer,
+        default=0,
+        help="1: load a whole model from --previous_dir (strict)",
     )
     group.add_argument(
         "--MAEreload",
-        type=int,
+        type=integer,
         default=0,
         help="1: load matching weights of a pre-trained model (partial), from --previous_dir "
         "(trainers) or --MAEcp (pretrainer)",
@@ -212,14 +216,14 @@ def _add_checkpoint_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--MAEcp", default="", help="path of a pre-trained checkpoint (pretrainer)")
     group.add_argument(
         "--refine_reload",
-        type=int,
+        type=integer,
         default=0,
         help="1: load the refiner from --previous_refine_name",
     )
     group.add_argument("--previous_refine_name", default="", help="path of a refiner's checkpoint")
     group.add_argument(
         "-previous_best_threshold",
-        type=float,
+        type=not_nan,
         default=float("inf"),
         help="test error to beat before weights are saved",
     )
@@ -227,59 +231,12 @@ def _add_checkpoint_flags(group: argparse._ArgumentGroup) -> None:
         "-r", "--resume", action="store_true", help="resume an interrupted run, bit for bit on CPU"
     )
     group.add_argument(
-        "--dim", type=int, default=2, help="ending of the names of weight files (2 for _2D.pth)"
-    )
-
-
-def _add_masking_flags(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--MAE", action="store_true", help="masked modelling (unpaired 2D and 3D)")
-    group.add_argument(
-        "-tmr",
-        "--temporal_mask_rate",
-        type=share_below_one,
-        default=0.8,
-        help="fraction of hidden frames",
-    )
-    group.add_argument(
-        "-smn",
-        "--spatial_mask_num",
-        type=at_least(0),
-        default=2,
-        help="number of hidden joints per frame",
-    )
-    group.add_argument("--comp3d", type=int, default=0, help="1: complete 3D poses (3D -> 3D)")
-    group.add_argument(
-        "--comp2dlift", type=int, default=0, help="1: lift incomplete 2D poses (2D -> 3D)"
-    )
-    group.add_argument(
-        "--onlylift", type=int, default=0, help="1: recover 2D and 3D and lift, limbs hidden"
-    )
-    group.add_argument(
-        "--mask_manner3D",
-        default="0,1,2,3,6",
-        help="limb sets hidden in 3D: 0-3 arms and legs, m >= 4 for m - 3 random joints",
-    )
-    group.add_argument(
-        "--mask_manner2D", default="0,1,2,3,9", help="limb sets hidden in 2D, as --mask_manner3D"
-    )
-    group.add_argument(
-        "--poseaug",
-        type=int,
-        default=0,
-        help="1: augment by PoseAug generators (on by itself for --MAE, h36m, 16 joints)",
-    )
-    group.add_argument(
-        "--blr_tanhlimit",
-        type=float,
-        default=0.15,
-        help="maximum relative change of bone lengths by PoseAug",
+        "--dim", type=integer, default=2, help="ending of the names of weight files (2 for _2D.pth)"
     )
 
 
 def _add_own_flags(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--demo", action="store_true", help="train a small lifter on dataset/sample/ (trainer.py)"
-    )
+    group.add_argument("--demo", action="store_true", help="train a small model on dataset/sample/")
     group.add_argument(
         "--backbone",
         choices=sorted(LIFTERS),
@@ -364,6 +321,11 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
         help="write predicted and true 3D poses of the test",
     )
     group.add_argument(
+        "--force",
+        action="store_true",
+        help="let --save_predictions replace a file that this program did not write",
+    )
+    group.add_argument(
         "--generators",
         type=Path,
         default=GENERATOR_FOLDER,
@@ -371,13 +333,13 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--legacy_flip_mask",
-        type=int,
+        type=integer,
         default=0,
         help="1: the flipped pass of a completion test hides the same joint numbers, as published",
     )
     group.add_argument(
         "--legacy_3dhp_scale",
-        type=int,
+        type=integer,
         default=0,
         help="1: divide the normalised 2D of MPI-INF-3DHP by 1000; released checkpoints expect it",
     )
@@ -391,17 +353,17 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
 
 def _add_unused_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--model", default="", help=NO_EFFECT)
-    group.add_argument("--lr_refine", type=float, default=1e-5, help=NO_EFFECT)
+    group.add_argument("--lr_refine", type=finite, default=1e-5, help=NO_EFFECT)
     group.add_argument("--workers", type=at_least(0), default=8, help=NO_EFFECT)
     group.add_argument("-previous_name", default="", help=NO_EFFECT)
-    group.add_argument("--pad", type=int, default=121, help="always (frames - 1) / 2")
+    group.add_argument("--pad", type=integer, default=121, help="always (frames - 1) / 2")
     group.add_argument(
         "-c", "--checkpoint", default="model", help="replaced by the derived run folder"
     )
     for flag, default in (("ba_range_m", 0.155), ("ba_range_w", 0.125), ("blr_limit", 0.1)):
         group.add_argument(
             f"--{flag}",
-            type=float,
+            type=finite,
             default=default,
             help="no effect here; a range of Augpart/train_generator.py",
         )

@@ -127,7 +127,7 @@ def train(
     folder.results["history"] = history = training.run(resume=config.run.resume)
     if config.run.pictures and run.is_main:
         errors = [METRICS[name].log_name for name in test.table_rule.metrics[:2]] if test else []
-        draw_learning_curve(folder.path / "learning_curve.png", history, errors, "mm")
+        draw_learning_curve(folder.picture_path("learning_curve.png"), history, errors, "mm")
 
 
 def evaluate(config: LiftingConfig, lifting: Lifting, test: LiftingTest, folder: RunFolder) -> None:
@@ -154,7 +154,7 @@ def evaluate(config: LiftingConfig, lifting: Lifting, test: LiftingTest, folder:
         if config.predictions is not None:
             write_predictions(config, scores, test)
         if config.run.pictures:
-            draw_predictions(folder.path / "predictions.png", scores, test.store)
+            draw_predictions(folder.picture_path("predictions.png"), scores, test.store)
     except UserError as error:
         raise FailedRun(f"{error}; the results are in {folder.path}") from None
 

@@ -1,22 +1,29 @@
 """From the words of a command line to complete, checked options."""
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.cli.flags import DEMOS, SAMPLE_FOLDER, build_parser
+from common.cli.demos import expanded
+from common.cli.effects import without_effect
+from common.cli.flags import build_parser
+from common.cli.parser import Parser
 from common.cli.values import name_list
 from common.data.base import DataSet
 from common.data.registry import DATA_SETS
-from common.errors import UserError
+from common.errors import UserError, shown
+from common.evaluation import official_3dhp
+from common.files import check_memory
 from common.log import LOG
+from common.outputs import check_output
 from common.training.checkpoint import FirstWeights, WeightFile
 from common.training.processes import was_restarted
-from common.training.run_folder import RESUME_FILE, read_state
+from common.training.run_folder import RESUME_FILE
+from common.training.run_state import RunState
+from model.encoders import STRIDES_BY_FRAMES
 
 # Flags that a loaded checkpoint decides where the command line does not: by the shapes of its
 # tensors, and by what files of ours record.
@@ -27,19 +34,13 @@ ADOPTED_IN_PART = ("normalise",)  # of these also from a pre-trained file, loade
 
 def read(script: str, argv: Sequence[str] | None) -> tuple[argparse.Namespace, FirstWeights]:
     """The options, complete and checked, and the weights that the model starts from."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if "--demo" in words:
-        if script not in DEMOS:
-            raise UserError(f"--demo: {script} has no demo; trainer.py has")
-        sample = os.path.join(os.path.relpath(SAMPLE_FOLDER), "")
-        words.remove("--demo")
-        words = ["--root_path", sample, *DEMOS[script], *words]
-    args = build_parser(script).parse_args(words)
-    given = _given(script, words)
+    words = expanded(script, list(sys.argv[1:] if argv is None else argv))
+    parser = build_parser(script)
+    args, given = _parse(parser, words)
     args.command = shlex.join(["python", script, *words])
     _check_paths(script, args)
     weights = _first_weights(script, args)
-    _adopt(script, args, given, weights)
+    _adopt(parser, args, given, weights)
     args.poseaug = _poseaug(script, args, given="poseaug" in given)
     args.pad = (args.frames - 1) // 2
     args.checkpoint = str(_run_folder(script, args))
@@ -47,15 +48,24 @@ def read(script: str, argv: Sequence[str] | None) -> tuple[argparse.Namespace, F
     if args.train and not args.resume and was_restarted() and _holds_this_run(args):
         LOG.info("note: this job was started again and resumes the run in %s", args.checkpoint)
         args.resume = True
+    idle = without_effect(script, args, given, _defaults(parser))
+    if idle:
+        LOG.warning("warning: without effect here: %s", "; ".join(idle))
     return args, FirstWeights() if resumes(args) else weights
 
 
-def _given(script: str, words: Sequence[str]) -> frozenset[str]:
-    """The options that the command line names."""
-    parser = build_parser(script)
-    for action in parser._actions:
-        action.default = argparse.SUPPRESS
-    return frozenset(vars(parser.parse_args(words)))
+def _parse(parser: Parser, words: Sequence[str]) -> tuple[argparse.Namespace, frozenset[str]]:
+    """The options, and the names of those that the command line gives."""
+    defaults = _defaults(parser)
+    open_ = object()  # stands for every default while the words are read
+    args = parser.parse_args(words, argparse.Namespace(**dict.fromkeys(defaults, open_)))
+    given = {name for name, value in vars(args).items() if value is not open_}
+    args.__dict__ |= {name: value for name, value in defaults.items() if name not in given}
+    return args, frozenset(given)
+
+
+def _defaults(parser: Parser) -> dict[str, Any]:
+    return {a.dest: a.default for a in parser._actions if a.default is not argparse.SUPPRESS}
 
 
 def _first_weights(script: str, args: argparse.Namespace) -> FirstWeights:
@@ -69,7 +79,7 @@ def _first_weights(script: str, args: argparse.Namespace) -> FirstWeights:
 
 
 def _adopt(
-    script: str, args: argparse.Namespace, given: frozenset[str], weights: FirstWeights
+    parser: Parser, args: argparse.Namespace, given: frozenset[str], weights: FirstWeights
 ) -> None:
     """Set the model's options that the command line leaves open to those of a checkpoint."""
     file = weights.whole or weights.matching
@@ -85,12 +95,12 @@ def _adopt(
             adopted += [f"--{name}", str(value)]
     if not adopted:
         return
-    shown = " ".join(adopted)
+    asked = shown(" ".join(adopted))
     try:
-        build_parser(script).parse_args(adopted, args)
+        parser.parse_args(adopted, args)
     except UserError as error:
-        raise UserError(f"{file.path} asks for {shown}: {error}") from None
-    LOG.info("from %s: %s", file.path, shown)
+        raise UserError(f"{file.path} asks for {asked}: {shown(error)}") from None
+    LOG.info("from %s: %s", file.path, asked)
 
 
 def _poseaug(script: str, args: argparse.Namespace, *, given: bool) -> int:
@@ -120,9 +130,9 @@ def _holds_this_run(args: argparse.Namespace) -> bool:
     path = Path(args.checkpoint) / RESUME_FILE
     if not path.exists():
         return False
-    state = read_state(path)
+    state = RunState.read(path)
     # A finished run of the same command was cut short in its test; of another one it is of earlier.
-    return not state["position"]["finished"] or state["options"].get("command") == args.command
+    return not state.position.finished or state.options.get("command") == args.command
 
 
 def resumes(args: argparse.Namespace) -> bool:
@@ -144,14 +154,47 @@ def _check_paths(script: str, args: argparse.Namespace) -> None:
     if predictions := args.save_predictions:
         if not predictions.endswith(".npz"):
             raise UserError(f"--save_predictions {predictions}: the name must end in .npz")
-        if not Path(predictions).absolute().parent.is_dir():
-            raise UserError(f"--save_predictions {predictions}: no such folder")
+
+
+def _check_size(args: argparse.Namespace) -> None:
+    """Require a model that fits into memory before any of it is made."""
+    width, hidden = args.channel, args.d_hid
+    strides = len(STRIDES_BY_FRAMES[args.frames])
+    blocks = args.layers * (4 * width**2 + 2 * width * hidden)
+    strided = strides * (4 * width**2 + 4 * width * hidden)
+    parameters = blocks + strided + 10 * width**2 + 6 * width * (args.frames + 3 * args.n_joints)
+    # With a gradient and three moments of each when training; 4 bytes a number.
+    try:
+        check_memory(4 * parameters * (5 if args.train else 1))
+    except MemoryError as error:
+        raise UserError(
+            f"--layers {args.layers} --channel {width} --d_hid {hidden}: about {parameters:.1e} "
+            f"parameters need more memory than this machine has ({error})"
+        ) from None
+
+
+def _check_predictions(args: argparse.Namespace, data_set: DataSet) -> None:
+    """Require that predictions replace nothing of value; they may become two files."""
+    path = Path(args.save_predictions)
+    paths = [path, path.with_suffix(".mat")][: 2 if official_3dhp.applies_to(data_set) else 1]
+    inputs = (
+        args.root_path,
+        args.previous_dir,
+        args.MAEcp,
+        args.previous_refine_name,
+        args.generators,
+    )
+    for path in paths:
+        check_output(path, inputs=inputs, force=args.force, flag="--save_predictions")
 
 
 def _check(script: str, args: argparse.Namespace) -> None:
     if args.channel % 8:
         raise UserError(f"--channel {args.channel} is not a multiple of 8, the attention heads")
+    _check_size(args)
     chosen = data_sets(script, args)
+    if args.save_predictions:
+        _check_predictions(args, chosen[0])
     if args.actions != "*" and not any(data_set.has_actions for data_set in chosen):
         raise UserError(f"--actions {args.actions}: only Human3.6M's sequences have actions")
     if args.poseaug and args.train and not _can_augment(args):

@@ -1,6 +1,7 @@
 """Values of flags: text -> a checked value; argparse reports what does not fit."""
 
 import argparse
+import math
 from collections.abc import Callable
 
 from common.data.keypoint_files import FRAME_RATES
@@ -14,13 +15,19 @@ def boolean(text: str) -> bool:
     return values[text.lower()]
 
 
-def at_least(low: int) -> Callable[[str], int]:
-    """An integer that is not below `low`."""
+# The largest integer that a flag takes: whatever counts something fits into memory or a tensor.
+LARGEST = 2**31 - 1
+
+
+def at_least(low: int, most: int = LARGEST) -> Callable[[str], int]:
+    """An integer that is not below `low` nor above `most`."""
 
     def integer(text: str) -> int:
         value = int(text)
         if value < low:
             raise argparse.ArgumentTypeError(f"{text} is below {low}")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text} is above {most}")
         return value
 
     return integer
@@ -39,6 +46,21 @@ def _number(text: str, allowed: Callable[[float], bool], what: str) -> float:
     if not allowed(value):
         raise argparse.ArgumentTypeError(f"{text} is not {what}")
     return value
+
+
+def finite(text: str) -> float:
+    """A finite number."""
+    return _number(text, math.isfinite, "a finite number")
+
+
+def not_nan(text: str) -> float:
+    """A number or infinity."""
+    return _number(text, lambda x: not math.isnan(x), "a number")
+
+
+def integer(text: str) -> int:
+    """An integer of any sign, not too large."""
+    return at_least(-LARGEST)(text)
 
 
 def positive(text: str) -> float:
