@@ -119,9 +119,9 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         "--layout",
         choices=sorted(LAYOUTS),
-        help="joint order of the keypoints: 17 or 16 joints in Human3.6M's order, or 17 in "
-        "COCO's, which are converted (hip, thorax, spine and head as means) (default: the layout "
-        "in the file's metadata, else h36m)",
+        help="joint order of the keypoints: Human3.6M's with 17 or 16 joints, or another, which is "
+        "converted (what it lacks of hip, thorax, spine and head is made of its neighbours) "
+        "(default: the layout in the file's metadata, else h36m)",
     )
     parser.add_argument(
         "--name", default="custom", help="of the keypoint set, for -k (default: %(default)s)"

@@ -14,6 +14,7 @@ from runs import TINY
 
 from common.data.camera import normalise_screen
 from common.data.h36m import H36MFiles
+from common.data.joint_orders import BEYOND_EARS
 from common.data.layouts import COCO
 from common.data.skeleton import H36M_17, H36M_32_TO_17
 from common.errors import UserError
@@ -140,7 +141,7 @@ def test_coco_keypoints_become_ours():
     expected = [hip, place["right_hip"], place["right_knee"], place["right_ankle"]]
     expected += [place["left_hip"], place["left_knee"], place["left_ankle"]]
     expected += [(hip + thorax) / 2, thorax, place["nose"]]
-    expected += [mean("left_eye", "right_eye", "left_ear", "right_ear")]
+    expected += [thorax + BEYOND_EARS * (mean("left_ear", "right_ear") - thorax)]
     for side in ("left", "right"):
         expected += [place[f"{side}_{part}"] for part in ("shoulder", "elbow", "wrist")]
     ours = COCO.to_ours(np.stack([place[name] for name in names], axis=1))

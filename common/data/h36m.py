@@ -79,7 +79,7 @@ class H36MFiles:
         poses_3d, metadata_3d = _poses_by_subject(path_3d, "positions_3d")
         poses_2d, metadata = _poses_by_subject(path_2d, "positions_2d")
         layout = told_layout(metadata, str(path_2d))
-        if layout is not None and layout.sources is not None:
+        if layout is not None and not layout.is_ours:
             LOG.info("%s: joints in the order %r, converted", path_2d, layout.name)
         cameras = load_cameras(root)
         split = _split(metadata_3d, path_3d)

@@ -41,7 +41,7 @@ def read_clips(path: Path) -> tuple[str, list[FileClip]]:
             if not clips:
                 raise UserError(f"{where}: {known.key!r} holds no sequences")
             layout = told_layout(content.get("metadata"), str(path))
-            if layout is None or layout.sources is None:
+            if layout is None or layout.is_ours:
                 return known.kind, clips
             kind = f"{known.kind}, joints in the order {layout.name!r}"
             return kind, [replace(clip, to_skeleton=layout.pose_to_ours) for clip in clips]

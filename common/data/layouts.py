@@ -5,37 +5,17 @@ A file of 2D poses may hold `metadata` with `layout_name`, `num_joints` and `key
 as they stand would give wrong numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from common.data.joint_orders import ORDERS, JointOrder
 from common.data.skeleton import H36M_16, H36M_17
 from common.errors import UserError
 
-# Joint of ours -> the COCO keypoints (0 nose, 1-2 eyes, 3-4 ears, then left before right: 5-6
-# shoulders, elbows, wrists, 11-12 hips, knees, ankles) whose mean it is. The spine is half-way
-# between hip and thorax, joint 9 is the nose, the head the middle of eyes and ears.
-COCO_TO_H36M: tuple[tuple[int, ...], ...] = (
-    (11, 12),  # hip
-    (12,),  # right hip
-    (14,),  # right knee
-    (16,),  # right foot
-    (11,),  # left hip
-    (13,),  # left knee
-    (15,),  # left foot
-    (5, 6, 11, 12),  # spine
-    (5, 6),  # thorax
-    (0,),  # neck
-    (1, 2, 3, 4),  # head
-    (5,),  # left shoulder
-    (7,),  # left elbow
-    (9,),  # left wrist
-    (6,),  # right shoulder
-    (8,),  # right elbow
-    (10,),  # right wrist
-)
 HIP = 0  # of ours
 
 
@@ -45,19 +25,29 @@ class Layout:
 
     Attributes:
         name: as in `layout_name`.
-        pairs: number of joints that it may have -> its mirror pairs.
-        sources: joint of ours -> the joints whose mean it is; None for our own order.
+        orders: with different numbers of joints.
     """
 
     name: str
-    pairs: Mapping[int, frozenset[frozenset[int]]]
-    sources: tuple[tuple[int, ...], ...] | None = None
+    orders: tuple[JointOrder, ...]
+
+    @cached_property
+    def pairs(self) -> dict[int, frozenset[frozenset[int]]]:
+        """Number of joints that it may have -> its mirror pairs."""
+        skeletons = [order.skeleton for order in self.orders]
+        return {s.num_joints: _pairs(s.left, s.right) for s in skeletons}
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether poses are in our order as they are, with 17 or 16 joints."""
+        return self.name == "h36m"
 
     def to_ours(self, poses: np.ndarray) -> np.ndarray:
         """Poses (L, J, C) of this order -> (L, J', C) of ours."""
-        if self.sources is None:
+        if self.is_ours:
             return poses
-        return np.stack([poses[:, list(source)].mean(1) for source in self.sources], axis=1)
+        order = self.orders[0]
+        return order.to_ours(poses, np.ones(poses.shape[:2], poses.dtype))[0]
 
     def pose_to_ours(self, pose: np.ndarray) -> np.ndarray:
         """One pose (J, C) of this order -> (J', C) of ours."""
@@ -68,9 +58,11 @@ def _pairs(left: Sequence[int], right: Sequence[int]) -> frozenset[frozenset[int
     return frozenset(frozenset(pair) for pair in zip(left, right, strict=True))
 
 
-H36M = Layout("h36m", {s.num_joints: _pairs(s.left, s.right) for s in (H36M_17, H36M_16)})
-COCO = Layout("coco", {17: _pairs(range(1, 17, 2), range(2, 17, 2))}, COCO_TO_H36M)
-LAYOUTS = {layout.name: layout for layout in (H36M, COCO)}
+LAYOUTS = {
+    name: Layout(name, tuple(order for order in ORDERS if order.name == name))
+    for name in dict.fromkeys(order.name for order in ORDERS)
+}
+H36M, COCO = LAYOUTS["h36m"], LAYOUTS["coco"]
 
 
 def layout_of(metadata: Any, where: str) -> Layout | None:

@@ -1,6 +1,5 @@
 """The people of a recording: which of them are wanted."""
 
-
 from common.keypoints.recording import Recording
 
 
