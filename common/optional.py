@@ -6,13 +6,15 @@ from types import ModuleType
 from common.errors import UserError
 
 # Module -> package to install: for preparing data, for .mat files of predictions (SciPy), and
-# for videos (imageio-ffmpeg).
+# for videos and several people (common/requirements-predict.txt, -video.txt).
 OPTIONAL = {
     "cdflib": "cdflib",
     "scipy.io": "scipy",
     "h5py": "h5py",
     "smplx.lbs": "smplx",
     "imageio_ffmpeg": "imageio-ffmpeg",
+    "mediapipe": "mediapipe==0.10.21",
+    "scipy.optimize": "scipy",
 }
 
 

@@ -1,12 +1,11 @@
 """What the preparation scripts of `dataset/` share: options, optional libraries, reports."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from common.cli.parser import Parser
 from common.data.camera import PACKAGED_CAMERAS
@@ -19,8 +18,6 @@ from common.outputs import check_output
 
 DATA_FOLDER = PACKAGED_CAMERAS.parent
 SMALLEST_BODY_MM = 100
-
-Item = TypeVar("Item")
 
 
 def new_parser(
@@ -55,11 +52,6 @@ def check_folder(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-
-
-def progress(items: Sequence[Item], unit: str) -> Iterable[Item]:
-    """The items, with a bar on a terminal's stderr."""
-    return tqdm(items, unit=unit, disable=None, leave=False)
 
 
 def load_arrays(path: Path, npy_entry: str) -> dict[str, Any]:

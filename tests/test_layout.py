@@ -13,6 +13,7 @@ GROUND = {
     "common.optional",
     "common.outputs",
     "common.pickle_scan",
+    "common.progress",
 }
 # Folder -> the folders of the project that its modules may import, beside itself and the ground.
 MAY_IMPORT = {

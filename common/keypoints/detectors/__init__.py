@@ -1,0 +1,1 @@
+"""Detectors that find joints in pictures; another one is a file here and a line in `registry`."""
