@@ -95,8 +95,10 @@ def _of_npz(content: dict[str, Any], where: str) -> ArrayFile:
 
 
 def _looks_like_table(text: str) -> bool:
-    lines = [line for line in text[:100_000].splitlines()[:2] if line.strip()]
-    return bool(lines) and len(_cells(lines[-1])) > 1
+    """Whether the second line, or the only one, has numbers for the most part."""
+    lines = [line for line in text[:100_000].splitlines() if line.strip()][:2]
+    cells = _cells(lines[-1]) if lines else []
+    return len(cells) > 1 and 2 * sum(map(_is_number, cells)) >= len(cells)
 
 
 def _cells(line: str) -> list[str]:
