@@ -217,9 +217,9 @@ def _people(
         track = match_tracks(table.frame, keypoints, max_gap=max(2, round(BRIDGED * rate)))
         stays = np.bincount(track)
         stayed = stays >= min(round(SHORTEST_STAY * rate), max(stays.max() // 2, 1))
-        if not stayed.all():
-            LOG.info("note: %d poses here and there are taken for no person", (~stayed).sum())
         keep = stayed[track]
+        if not keep.all():
+            LOG.info("note: %d poses here and there are taken for no person", (~keep).sum())
         table = replace(table, frame=table.frame[keep])
         keypoints, confidence, track = keypoints[keep], confidence[keep], track[keep]
     people = gather(
