@@ -11,7 +11,7 @@ MOST_REPEATED = 0.01  # share of poses whose id is there twice in their frame
 REACH = 0.15  # how far a joint is expected to be, in body sizes, from one frame to the next
 REACH_PER_FRAME = 0.2  # how much farther, relative to that, with every frame in between
 LEAST_SIMILARITY = 0.3  # of two poses of the same person; 1 = in the same place
-LEAST_JOINTS = 3  # seen in both poses, or they are not compared
+LEAST_JOINTS = 2  # seen in both poses, or they are not compared
 STEADINESS = 0.5  # weight of the newest step in the velocity
 
 
