@@ -73,7 +73,10 @@ MISTAKES = {
     ),
     "an empty array": (lambda d: save(d / "z.npy", np.zeros((0, 26, 3))), "of shape (0, 26, 3)"),
     "a flat array": (lambda d: save(d / "z.npy", np.zeros((9, 78))), "of shape (9, 78)"),
-    "words": (lambda d: save(d / "z.npy", np.full((9, 26, 2), "x")), "(frames, joints, 2 or 3)"),
+    "words": (
+        lambda d: save(d / "z.npy", np.full((9, 26, 2), "x")),
+        "not an .npy file of one plain array of numbers",
+    ),
     "unknown joints": (lambda d: save(d / "u.npy", np.ones((4, 19, 2))), "19 joints; known orders"),
     "3D": (lambda d: save(d / "u.npy", np.random.default_rng(0).normal(size=(4, 26, 3))), "3D"),
     "mixed joints": (
@@ -128,7 +131,10 @@ MISTAKES = {
         "neither a video nor keypoints",
     ),
     "a damaged npz": (lambda d: text(d / "n.npz", b"PK\3\4" + b"x" * 99), "not an .npz file"),
-    "a damaged npy": (lambda d: text(d / "n.npy", b"\x93NUMPY" + b"x" * 99), "not an array"),
+    "a damaged npy": (
+        lambda d: text(d / "n.npy", b"\x93NUMPY" + b"x" * 99),
+        "an .npy file of one plain",
+    ),
     "no four rows": (
         lambda d: (
             np.savez(d / "n.npz", boxes=np.ones(2), keypoints=np.ones((2, 2, 1, 3, 17)))
@@ -189,7 +195,10 @@ def test_numbers_of_another_layout_are_a_warning(tmp_path, caplog):
 
 
 def test_times_that_do_not_increase(tmp_path):
-    for times, expected in (([0.0, 0.2, 0.1], "no increase"), ([0.0, 0.1], "times of shape (2,)")):
+    for times, expected in (
+        ([0.0, 0.2, 0.1], "frame 2 is no later than"),
+        ([0.0, 0.1], "times of shape (2,)"),
+    ):
         np.savez(tmp_path / "k.npz", keypoints=HALPE[:3], time=times)
         assert expected in complaint(tmp_path / "k.npz", fps=None)
 

@@ -10,7 +10,7 @@ import numpy as np
 from common.data.layouts import LAYOUTS
 from common.data.npz import numeric_shape
 from common.errors import UserError
-from common.keypoints.source import Source, numbers, shown
+from common.keypoints.source import Source, kind_of, numbers
 
 ENTRIES = ("keypoints", "keypoints_2d", "poses_2d", "pose_2d", "poses", "landmarks")
 SCORES = ("confidence", "scores", "keypoint_scores", "visibility")
@@ -61,7 +61,7 @@ def load_array(source: Source) -> ArrayFile:
     shape = numeric_shape(found.array)
     if len(shape) != 3 or not 2 <= shape[2] <= 4 or 0 in shape:
         raise UserError(
-            f"{where}: an array of shape {shape or shown(found.array)}; "
+            f"{where}: an array of shape {shape or kind_of(found.array)}; "
             "(frames, joints, 2 or 3) is needed"
         )
     return ArrayFile(found.array.astype(np.float64), found.confidence, found.time, found.facts)

@@ -14,7 +14,7 @@ from common.keypoints.options import ReadOptions
 from common.keypoints.people import gather
 from common.keypoints.recording import Person, Recording
 from common.keypoints.sizes import guess_size, wrong_size
-from common.keypoints.source import Source, shown
+from common.keypoints.source import Source
 from common.keypoints.table import PoseTable
 from common.keypoints.tracks import match_tracks, told_tracks
 from common.keypoints.video import Video, open_video
@@ -185,7 +185,7 @@ def _frame_times(
             raise UserError(f"{path}: times of shape {time.shape} for {len(frames)} frames")
         bad = np.flatnonzero(~(np.diff(time, prepend=-np.inf) > 0) | ~np.isfinite(time))
         if len(bad):
-            raise UserError(f"{path}: time {shown(time[bad[0]])} of frame {bad[0]} is no increase")
+            raise UserError(f"{path}: frame {bad[0]} is no later than the one before it")
         return time.astype(np.float64)
     if video is not None:
         if len(video.times) <= frames[-1]:

@@ -1,6 +1,7 @@
 """An input's content, read once, whichever formats look at it; malformed content is one line."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -9,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from common.data.npz import load_npz
-from common.errors import UserError, listing
+from common.data.npz import load_npy, load_npz
+from common.data.npz import numbers as plain_numbers
+from common.errors import UserError, listing, shown
+from common.files import open_regular
 
 HEAD = 4096  # bytes by which the kind of a file is told
 LARGEST_TEXT = 2**30  # bytes of a JSON or CSV file: hours of several people
@@ -90,12 +93,7 @@ class Source:
         Raises:
             UserError: it is damaged, or holds more than numbers.
         """
-        if not self.head.startswith(b"\x93NUMPY"):
-            return None
-        try:
-            return np.load(self.path, allow_pickle=False)
-        except Exception as error:  # damaged bytes surface as almost any exception of the decoder
-            raise UserError(f"{self.path}: not an array of numbers ({error})") from None
+        return load_npy(self.path) if self.head.startswith(b"\x93NUMPY") else None
 
     @cached_property
     def text(self) -> str | None:
@@ -115,14 +113,14 @@ def read_text(path: Path) -> str:
     Raises:
         UserError: it is not text, is too large or cannot be read.
     """
-    try:
-        if path.stat().st_size > LARGEST_TEXT:
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > LARGEST_TEXT:
             raise UserError(f"{path}: larger than {LARGEST_TEXT >> 20} MiB; split the recording")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not text in UTF-8") from None
+        try:
+            return stream.read().decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: not text in UTF-8") from None
 
 
 def load_json(path: Path) -> Any:
@@ -140,7 +138,7 @@ def load_json(path: Path) -> Any:
     except UserError:
         raise
     except ValueError as error:  # also a number of too many digits
-        raise UserError(f"{path}: not JSON ({str(error)[:120]})") from None
+        raise UserError(f"{path}: not JSON ({shown(error)})") from None
 
 
 def numbers(value: Any, where: str, *, shape: str = "numbers") -> np.ndarray:
@@ -157,24 +155,29 @@ def numbers(value: Any, where: str, *, shape: str = "numbers") -> np.ndarray:
     Raises:
         UserError: anything else, or lists of different lengths.
     """
-    try:
-        array = np.asarray(value)
-        if array.dtype == object:
-            if not all(v is None or type(v) in (int, float) for v in array.ravel()):
-                raise TypeError
-            array = array.astype(np.float64)
-        if array.dtype.kind not in "fiu":
-            raise TypeError
-        return array.astype(np.float64)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        raise UserError(f"{where}: {shape} needed, not {shown(value)}") from None
+    array = plain_numbers(_nan_for_null(value, {}))
+    if array is None:
+        raise UserError(f"{where}: {shape} needed, not {kind_of(value)}")
+    return array.astype(np.float64)
 
 
-def shown(value: Any) -> str:
-    """A value of a parsed file, cut for a message."""
+def _nan_for_null(value: Any, done: dict[int, Any]) -> Any:
+    """Nested lists with NaN for None; what is shared in there is gone through once."""
+    if value is None:
+        return float("nan")
+    if not isinstance(value, list):
+        return value
+    if id(value) not in done:
+        done[id(value)] = None  # also if it holds itself
+        done[id(value)] = [_nan_for_null(part, done) for part in value]
+    return done[id(value)]
+
+
+def kind_of(value: Any) -> str:
+    """A value of a parsed file, for a message."""
     if isinstance(value, dict | list | tuple):
         return f"a {'dictionary' if isinstance(value, dict) else 'list'} of {len(value)}"
-    return f"{str(value)[:40]!r}"
+    return repr(shown(value))
 
 
 def members(value: Any, where: str) -> list[dict[str, Any]]:
@@ -184,10 +187,10 @@ def members(value: Any, where: str) -> list[dict[str, Any]]:
         UserError: anything else.
     """
     if not isinstance(value, list):
-        raise UserError(f"{where}: a list of records is needed, not {shown(value)}")
+        raise UserError(f"{where}: a list of records is needed, not {kind_of(value)}")
     for number, item in enumerate(value):
         if not isinstance(item, dict):
-            raise UserError(f"{where}: record {number} is {shown(item)}, not a dictionary")
+            raise UserError(f"{where}: record {number} is {kind_of(item)}, not a dictionary")
     return value
 
 
@@ -208,7 +211,7 @@ def frame_numbers(names: Sequence[Any], where: str) -> list[int]:
         return [int(name) for name in names]
     texts = [str(name) if type(name) in (int, str) else None for name in names]
     if None in texts:
-        raise UserError(f"{where}: image {shown(names[texts.index(None)])} is no name or number")
+        raise UserError(f"{where}: image {kind_of(names[texts.index(None)])} is no name or number")
     stems = [Path(text or "").stem for text in texts]
     matches = [LAST_NUMBER.match(stem) for stem in stems]
     if not any(matches):

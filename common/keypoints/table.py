@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from common.data.detections import Detections
 from common.errors import UserError
-from common.keypoints.source import numbers, shown
+from common.keypoints.source import kind_of, numbers
 
 MOST_FRAMES = 1_000_000  # 9 hours at 30 frames/s
 MOST_POSES = 4_000_000
@@ -60,18 +61,13 @@ def mark_missing(
     Returns:
         (..., J, 2) float32, NaN where not detected; (..., J) float32 from 0 to 1, 0 likewise.
     """
+    columns = [keypoints] if confidence is None else [keypoints, confidence[..., None]]
+    found = Detections.of(np.concatenate(columns, axis=-1), zero_is_missing=zero_is_missing)
     with np.errstate(invalid="ignore"):
-        seen = (np.abs(keypoints) <= LARGEST_PIXEL).all(-1)
-        if zero_is_missing:
-            seen &= (keypoints != 0).any(-1)
-        if confidence is not None:
-            seen &= confidence > 0
-            sure = np.where(seen, np.clip(confidence, 0, 1), 0)
-        else:
-            sure = seen
+        seen = found.seen & (np.abs(found.xy) <= LARGEST_PIXEL).all(-1)
     return (
-        np.where(seen[..., None], keypoints, np.nan).astype(np.float32),
-        sure.astype(np.float32),
+        np.where(seen[..., None], found.xy, np.nan).astype(np.float32),
+        np.where(seen, np.clip(found.confidence, 0, 1), 0).astype(np.float32),
     )
 
 
@@ -162,10 +158,10 @@ def frame_range(numbers_: Sequence[int], where: str) -> range:
         return range(0)
     first, last, distinct = min(numbers_), max(numbers_), len(set(numbers_))
     if first < 0:
-        raise UserError(f"{where}: frame {shown(first)}; frames count from 0")
+        raise UserError(f"{where}: frame {kind_of(first)}; frames count from 0")
     if last - first >= MOST_FRAMES:
         raise UserError(
-            f"{where}: frames from {shown(first)} to {shown(last)}; a recording has at most "
+            f"{where}: frames from {kind_of(first)} to {kind_of(last)}; a recording has at most "
             f"{MOST_FRAMES:,}"
         )
     if last - first >= LARGEST_SPREAD * distinct:
@@ -204,7 +200,7 @@ def track_id(value: Any) -> str | None:
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is int:
-        return shown(value).strip("'") if value >= 0 else None
+        return kind_of(value).strip("'") if value >= 0 else None
     if type(value) is str and value:
         return "".join(c for c in value[:40] if c.isalnum() or c in " ._-") or None
     return None

@@ -9,7 +9,7 @@ from common.errors import UserError
 from common.keypoints.arrays import has_array, load_array
 from common.keypoints.formats.base import Format
 from common.keypoints.options import ReadOptions
-from common.keypoints.source import Source, shown
+from common.keypoints.source import Source, kind_of
 from common.keypoints.table import PoseTable, size_of, whole_frames
 
 
@@ -56,7 +56,7 @@ def told(content: dict[str, Any], where: str) -> dict[str, Any]:
         layout = layout.item()
     if layout is not None:
         if layout not in LAYOUTS:
-            raise UserError(f"{where}: layout {shown(layout)} is none of {', '.join(LAYOUTS)}")
+            raise UserError(f"{where}: layout {kind_of(layout)} is none of {', '.join(LAYOUTS)}")
         facts["layout"] = layout
     elif by_metadata := layout_of(content.get("metadata"), where):
         facts["layout"] = by_metadata.name

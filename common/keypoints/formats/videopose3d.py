@@ -9,7 +9,7 @@ from common.data.layouts import layout_of
 from common.errors import UserError, listing
 from common.keypoints.formats.base import Format
 from common.keypoints.options import ReadOptions
-from common.keypoints.source import Source, numbers, shown
+from common.keypoints.source import Source, kind_of, numbers
 from common.keypoints.table import PoseTable, TableBuilder, size_of, whole_frames
 
 DETECTED_ROWS = 4  # x, y, logit, probability
@@ -51,10 +51,10 @@ def _sequences(positions: dict[Any, Any], where: str) -> Iterator[tuple[str, Any
     """Name and poses of every sequence: the video, or subject/action/camera."""
     for subject, actions in positions.items():
         if not isinstance(actions, dict):
-            raise UserError(f"{where}: {subject!s:.40} holds {shown(actions)}, not a dictionary")
+            raise UserError(f"{where}: {subject!s:.40} holds {kind_of(actions)}, not a dictionary")
         for action, views in actions.items():
             if not isinstance(views, list | tuple | np.ndarray):
-                raise UserError(f"{where}: {subject!s:.40} {action!s:.40} is {shown(views)}")
+                raise UserError(f"{where}: {subject!s:.40} {action!s:.40} is {kind_of(views)}")
             alone = action == "custom" and len(actions) == len(views) == 1
             for camera, view in enumerate(views):
                 yield str(subject) if alone else f"{subject}/{action}/{camera}", view
@@ -79,13 +79,13 @@ def _read_detections(source: Source, options: ReadOptions) -> PoseTable:
         raise UserError(f"{where}: no 'keypoints' in it")
     frames = content["keypoints"]
     if not isinstance(frames, list | np.ndarray):
-        raise UserError(f"{where}: 'keypoints' is {shown(frames)}, not one entry per frame")
+        raise UserError(f"{where}: 'keypoints' is {kind_of(frames)}, not one entry per frame")
     builder = TableBuilder(where)
     for frame, classes in enumerate(frames):
         # Detectron's classes: [nothing, people]; of a frame without people both are empty.
         people = classes[-1] if isinstance(classes, list | np.ndarray) and len(classes) else []
         if not isinstance(people, list | np.ndarray):
-            raise UserError(f"{where}: keypoints of frame {frame} are {shown(people)}")
+            raise UserError(f"{where}: keypoints of frame {frame} are {kind_of(people)}")
         for person in people:
             rows = numbers(person, f"{where}: keypoints of frame {frame}")
             if rows.ndim != 2 or len(rows) != DETECTED_ROWS:
