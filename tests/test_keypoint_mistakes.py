@@ -75,7 +75,7 @@ MISTAKES = {
     "a flat array": (lambda d: save(d / "z.npy", np.zeros((9, 78))), "of shape (9, 78)"),
     "words": (
         lambda d: save(d / "z.npy", np.full((9, 26, 2), "x")),
-        "not an .npy file of one plain array of numbers",
+        "one plain array of numbers",
     ),
     "unknown joints": (lambda d: save(d / "u.npy", np.ones((4, 19, 2))), "19 joints; known orders"),
     "3D": (lambda d: save(d / "u.npy", np.random.default_rng(0).normal(size=(4, 26, 3))), "3D"),
@@ -133,7 +133,7 @@ MISTAKES = {
     "a damaged npz": (lambda d: text(d / "n.npz", b"PK\3\4" + b"x" * 99), "not an .npz file"),
     "a damaged npy": (
         lambda d: text(d / "n.npy", b"\x93NUMPY" + b"x" * 99),
-        "an .npy file of one plain",
+        "one plain array is",
     ),
     "no four rows": (
         lambda d: (

@@ -6,7 +6,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from keypoint_files import alphapose, in_order, person
+from preparing import run_here
 
+from common import detect
 from common.errors import UserError
 from common.keypoints.detectors import registry
 from common.keypoints.reading import ReadOptions, read_recording
@@ -216,3 +218,19 @@ def test_keypoints_take_size_and_times_from_their_video(tmp_path):
     long = alphapose(tmp_path / "a.json", [np.concatenate([poses] * 2)])
     with pytest.raises(UserError, match=r"poses up to frame 23; .*v.mp4 has 20 frames"):
         read_recording(long, ReadOptions(video=video))
+
+
+def test_detecting_in_one_environment_and_reading_in_another(detectors, tmp_path, monkeypatch):
+    """What common.detect writes gives the recording that the video itself gives."""
+    video, out = write(tmp_path / "v.mp4", "-c:v", "libx264"), tmp_path / "k.npz"
+    run_here(monkeypatch, detect, video, "--output", out, "--detector", "blinking")
+    straight = read_recording(video, ReadOptions(detector="blinking"))
+    read = read_recording(out)
+    np.testing.assert_array_equal(read.people[0].keypoints, straight.people[0].keypoints)
+    np.testing.assert_array_equal(read.people[0].confidence, straight.people[0].confidence)
+    np.testing.assert_array_equal(read.time, straight.time)
+    assert (read.size, read.layout) == (straight.size, straight.layout)
+    with pytest.raises(UserError, match="--force replaces it"):
+        run_here(monkeypatch, detect, video, "--output", out)
+    with pytest.raises(UserError, match="ends in .npz"):
+        run_here(monkeypatch, detect, video, "--output", tmp_path / "k.json")

@@ -1,7 +1,6 @@
 """Videos: a detector finds the joints in every frame."""
 
-from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
@@ -39,24 +38,37 @@ def _recognise(source: Source) -> bool:
 
 
 def _read(source: Source, options: ReadOptions) -> PoseTable:
-    if options.detector not in DETECTORS:
-        known = ", ".join(DETECTORS)
-        raise UserError(f"detector {options.detector!r} is not one of {known}")
-    video = open_video(source.path)
-    builder = TableBuilder(str(source.path))
+    return detect(source.path, options.detector)
+
+
+def detect(path: Path, name: str) -> PoseTable:
+    """Find joints in every frame of a video.
+
+    Args:
+        path: the video.
+        name: of the detector.
+
+    Raises:
+        UserError: no such detector, no such video, or nobody in it.
+    """
+    if name not in DETECTORS:
+        raise UserError(f"detector {name!r} is not one of {', '.join(DETECTORS)}")
+    video = open_video(path)
+    builder = TableBuilder(str(path))
     times: list[float] = []
-    with DETECTORS[options.detector]() as detector:
+    with DETECTORS[name]() as detector:
         frames = progress(video.frames(), " frames", total=video.estimated_frames)
         for number, (time, frame) in enumerate(frames):
             if number >= MOST_FRAMES:
-                raise UserError(f"{source.path}: more than {MOST_FRAMES:,} frames; split it")
+                raise UserError(f"{path}: more than {MOST_FRAMES:,} frames; split the video")
             times.append(time)
             for person, pose in enumerate(detector.detect(frame)):
                 builder.add(number, pose, track=str(person + 1) if detector.tracks else None)
-    facts: dict[str, Any] = {"layout": detector.layout, "size": video.size, "video": source.path}
-    table = builder.build(range(len(times)), **facts)
-    LOG.info("%s: somebody in %d of %d frames", source.path, len(set(table.frame)), len(times))
-    return replace(table, time=np.array(times))
+    table = builder.build(
+        range(len(times)), layout=detector.layout, size=video.size, video=path, time=np.array(times)
+    )
+    LOG.info("%s: somebody in %d of %d frames", path, len(set(table.frame)), len(times))
+    return table
 
 
 VIDEO = Format("video", "a video (mp4, mov, avi, webm)", _recognise, _read)
