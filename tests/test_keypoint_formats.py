@@ -3,15 +3,21 @@
 import numpy as np
 import pytest
 from keypoint_files import (
+    BODY,
+    COCO,
+    FILES,
+    HALPE,
+    MPII,
+    OURS,
     SIZE,
+    WITH_SCORE,
     alphapose,
-    coco_results,
     detectron,
     flat,
     in_order,
     mmpose,
     openpose,
-    person,
+    save,
     table,
     videopose3d,
     write_json,
@@ -21,51 +27,11 @@ from paths import SAMPLE
 from common.data.skeleton import H36M_17
 from common.keypoints.reading import ReadOptions, read_recording
 
-OURS = person()
-COCO, HALPE, BODY = (in_order(name, OURS) for name in ("coco_17", "halpe_26", "body_25"))
-OPENPOSE_18, MPII = in_order("openpose_18", OURS), in_order("mpii_16", OURS)
-BLAZE = in_order("mediapipe_33", OURS)
-WITH_SCORE = np.concatenate([COCO, np.full((*COCO.shape[:2], 1), 0.6)], -1)
 LIMBS = [j for j, name in enumerate(H36M_17.joint_names) if " " in name]  # left and right
 
 
 def read(path, **options):
     return read_recording(path, ReadOptions(**({"size": SIZE, "fps": 25.0} | options)))
-
-
-def normalised(poses, *more):
-    share = poses / SIZE
-    return np.concatenate([share, *(np.full((*share.shape[:2], 1), m) for m in more)], -1)
-
-
-def save(path, array):
-    np.save(path, array)
-    return path
-
-
-FILES = {
-    "alphapose 17": lambda d: alphapose(d / "a.json", [COCO]),
-    "alphapose 26": lambda d: alphapose(d / "a.json", [HALPE], names="frame_{:05d}.png"),
-    "alphapose 136": lambda d: alphapose(
-        d / "a.json", [np.concatenate([HALPE, np.zeros((12, 110, 2))], 1)]
-    ),
-    "coco results": lambda d: coco_results(d / "r.json", COCO),
-    "openpose 25": lambda d: openpose(d / "o", [BODY]),
-    "openpose 18": lambda d: openpose(d / "o", [OPENPOSE_18]),
-    "mmpose": lambda d: mmpose(d / "m.json", COCO),
-    "mmpose halpe": lambda d: mmpose(d / "m.json", HALPE, meta="body8-halpe26"),
-    "mmpose wholebody": lambda d: mmpose(
-        d / "m.json", np.concatenate([COCO, np.ones((12, 116, 2))], 1), meta="coco_wholebody"
-    ),
-    "videopose3d": lambda d: videopose3d(d / "data_2d_custom_x.npz", {"v.mp4": COCO}),
-    "detectron": lambda d: detectron(d / "v.mp4.npz", [[p] for p in COCO]),
-    "mediapipe pixels": lambda d: save(d / "m.npy", BLAZE),
-    "mediapipe x y z visibility": lambda d: save(d / "m.npy", normalised(BLAZE, -0.2, 0.9)),
-    "mediapipe x y z": lambda d: save(d / "m.npy", normalised(BLAZE, -0.2)),
-    "mediapipe csv": lambda d: table(d / "m.csv", normalised(BLAZE, -0.2, 0.9)),
-    "npy halpe": lambda d: save(d / "h.npy", HALPE),
-    "csv": lambda d: table(d / "h.csv", HALPE),
-}
 
 
 @pytest.mark.parametrize("kind", FILES)

@@ -1,21 +1,24 @@
 """Inputs that are not what they should be: one line that says what, never a traceback."""
 
 import json
+import random
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keypoint_files import (
+    COCO,
+    FILES,
+    HALPE,
     SIZE,
     alphapose,
     coco_results,
     detectron,
     flat,
-    in_order,
     mmpose,
     openpose,
-    person,
+    save,
     table,
     videopose3d,
     write_json,
@@ -26,9 +29,6 @@ from common.keypoints.formats.registry import FORMATS
 from common.keypoints.people import choose
 from common.keypoints.reading import ReadOptions, read_recording
 
-COCO = in_order("coco_17", person())
-HALPE = in_order("halpe_26", person())
-
 
 def complaint(path, **options):
     """The line with which an input is refused."""
@@ -36,11 +36,6 @@ def complaint(path, **options):
         read_recording(path, ReadOptions(**({"size": SIZE, "fps": 25.0} | options)))
     assert "\n" not in str(raised.value)
     return str(raised.value)
-
-
-def save(path, array):
-    np.save(path, array)
-    return path
 
 
 def text(path, content):
@@ -244,7 +239,7 @@ json_values = st.recursive(
 @given(json_values, st.sampled_from([None, *FORMATS]))
 @settings(
     deadline=None,
-    max_examples=300,
+    max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_json_of_any_shape_is_one_line(tmp_path, content, name):
@@ -253,3 +248,48 @@ def test_json_of_any_shape_is_one_line(tmp_path, content, name):
     path = tmp_path / "any.json"
     path.write_text(json.dumps(content))
     assert complaint(path, format=name)
+
+
+def spoilt_value(content, rng):
+    """Replace or drop something, anywhere in parsed JSON."""
+    place, key = None, None
+    while isinstance(content, list | dict) and content and rng.random() < 0.9:
+        keys = list(content) if isinstance(content, dict) else range(len(content))
+        place, key = content, rng.choice(keys)
+        content = place[key]
+    if place is None:
+        return
+    if rng.random() < 0.2:
+        del place[key]
+    else:
+        place[key] = rng.choice([None, True, -1, 1e308, float("nan"), 10**400, "x", [], {}, [[]]])
+
+
+def spoilt_bytes(content, rng):
+    """Cut a file, or change some of its bytes, more often near its start."""
+    if rng.random() < 0.3:
+        return content[: rng.randrange(len(content))]
+    changed = bytearray(content)
+    for _ in range(rng.choice([1, 4, 20])):
+        end = len(changed) if rng.random() < 0.5 else min(400, len(changed))
+        changed[rng.randrange(end)] = rng.randrange(256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_spoilt_files_are_read_or_refused_in_one_line(kind, tmp_path):
+    rng = random.Random(kind)
+    path = FILES[kind](tmp_path)
+    victim = path if path.is_file() else sorted(path.iterdir())[0]
+    whole = victim.read_bytes()
+    for _ in range(20):
+        if victim.suffix == ".json" and rng.random() < 0.7:
+            content = json.loads(whole)
+            spoilt_value(content, rng)
+            victim.write_text(json.dumps(content))
+        else:
+            victim.write_bytes(spoilt_bytes(whole, rng))
+        try:
+            read_recording(path, ReadOptions(size=SIZE))
+        except UserError as error:
+            assert "\n" not in str(error) and len(str(error)) < 1000

@@ -67,6 +67,16 @@ def load_array(source: Source) -> ArrayFile:
     return ArrayFile(found.array.astype(np.float64), found.confidence, found.time, found.facts)
 
 
+def has_joints(source: Source, count: int) -> bool:
+    """Whether an input is a file with an array of so many joints, without parsing all of a text."""
+    if not has_array(source):
+        return False
+    if source.text is None:
+        return load_array(source).array.shape[1] == count
+    columns = len(_cells(_first_lines(source.text)[-1]))
+    return any(columns == count * each + labels for each in (2, 3, 4) for labels in (0, 1, 2))
+
+
 def _entry(content: dict[str, Any]) -> str | None:
     """The entry that holds the poses: by its name, else the only one of three axes."""
     named = next((name for name in ENTRIES if name in content), None)
@@ -94,9 +104,14 @@ def _of_npz(content: dict[str, Any], where: str) -> ArrayFile:
     return ArrayFile(array, confidence, time, content)
 
 
+def _first_lines(text: str) -> list[str]:
+    """The first two lines, or the only one."""
+    return [line for line in text[:100_000].splitlines() if line.strip() and line[0] != "#"][:2]
+
+
 def _looks_like_table(text: str) -> bool:
     """Whether the second line, or the only one, has numbers for the most part."""
-    lines = [line for line in text[:100_000].splitlines() if line.strip()][:2]
+    lines = _first_lines(text)
     cells = _cells(lines[-1]) if lines else []
     return len(cells) > 1 and 2 * sum(map(_is_number, cells)) >= len(cells)
 

@@ -54,8 +54,9 @@ class _Track:
 
     def follow(self, frame: int, pose: np.ndarray, size: float) -> None:
         """Go on with the pose of a later frame."""
-        step = np.nanmean(pose - self.pose, axis=0) / (frame - self.frame)
-        if np.isfinite(step).all():
+        moved = (pose - self.pose)[np.isfinite(pose[:, 0]) & np.isfinite(self.pose[:, 0])]
+        if len(moved):
+            step = moved.mean(0) / (frame - self.frame)
             self.velocity = STEADINESS * step + (1 - STEADINESS) * self.velocity
         # Joints that are not seen now stay where the body has carried them.
         carried = self.pose + self.velocity * (frame - self.frame)
@@ -114,9 +115,9 @@ def _similarity(
     expected = np.stack([t.pose + t.velocity * (now - t.frame) for t in tracks])
     size = np.maximum(np.array([t.size for t in tracks])[:, None], sizes)
     reach = size * REACH * (1 + REACH_PER_FRAME * (gaps - 1))[:, None] + 1e-9
-    distance = np.linalg.norm(expected[:, None] - poses[None], axis=-1) / reach[..., None]
-    known = np.isfinite(distance)
-    likeness = np.where(known, np.exp(-(np.nan_to_num(distance) ** 2) / 2), 0).sum(-1)
+    squared = ((expected[:, None] - poses) ** 2).sum(-1) / reach[..., None] ** 2
+    known = np.isfinite(squared)
+    likeness = np.exp(-squared / 2).sum(-1, where=known)
     common = known.sum(-1)
     return np.where(common >= LEAST_JOINTS, likeness / np.maximum(common, 1), 0)
 

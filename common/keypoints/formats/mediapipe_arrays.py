@@ -4,7 +4,7 @@ import numpy as np
 
 from common.data.units import LARGEST_NORMALISED
 from common.errors import UserError
-from common.keypoints.arrays import has_array, load_array
+from common.keypoints.arrays import has_joints, load_array
 from common.keypoints.formats.base import Format
 from common.keypoints.formats.plain import told
 from common.keypoints.options import ReadOptions
@@ -15,7 +15,7 @@ LANDMARKS = 33
 
 
 def _recognise(source: Source) -> bool:
-    return has_array(source) and load_array(source).array.shape[1] == LANDMARKS
+    return has_joints(source, LANDMARKS)
 
 
 def _read(source: Source, options: ReadOptions) -> PoseTable:
