@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keypoint_files import alphapose, in_order, person
+from keypoint_files import BY_NAME, alphapose, in_order, person
 
 from common.errors import UserError
 from common.keypoints.people import choose
@@ -132,3 +132,20 @@ def test_several_people_need_scipy_and_it_is_said(monkeypatch):
         match_tracks(frame, poses, max_gap=5)
     alone = walk((0, 0), (1, 0))
     assert (match_tracks(np.arange(60), alone, max_gap=5) == 0).all()
+
+
+def test_sides_that_a_detector_exchanged_are_put_right(tmp_path, caplog):
+    caplog.set_level("INFO", "mpm")
+    truth = in_order("coco_17", person(60))
+    wrong = truth.copy()
+    wrong[20:35] = wrong[20:35][:, list(BY_NAME["coco_17"].skeleton.mirror_order)]
+    size = {"size": (1000, 1002), "fps": 50.0}
+    right = read_recording(alphapose(tmp_path / "a.json", [truth]), ReadOptions(**size))
+    assert "taken for each other" not in caplog.text
+    path = alphapose(tmp_path / "a.json", [wrong])
+    put_right = read_recording(path, ReadOptions(**size))
+    assert "taken for each other in 15 of 60 frames" in caplog.text
+    expected = right.people[0].keypoints
+    np.testing.assert_allclose(put_right.people[0].keypoints, expected, atol=0.01)
+    as_it_is = read_recording(path, ReadOptions(undo_swaps=False, **size))
+    assert not np.allclose(as_it_is.people[0].keypoints, expected, atol=5)

@@ -16,6 +16,7 @@ class ReadOptions:
         sequence: which sequence of a file that holds several.
         detector: what finds the joints in a video.
         video: the video that a keypoint file belongs to; gives size and times.
+        undo_swaps: exchange left and right in frames where the detector took one for the other.
     """
 
     format: str | None = None
@@ -25,3 +26,4 @@ class ReadOptions:
     sequence: str | None = None
     detector: str = "mediapipe"
     video: Path | None = None
+    undo_swaps: bool = True

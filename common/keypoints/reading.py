@@ -15,6 +15,7 @@ from common.keypoints.people import gather
 from common.keypoints.recording import Person, Recording
 from common.keypoints.sizes import guess_size, wrong_size
 from common.keypoints.source import Source
+from common.keypoints.swaps import undo_swaps
 from common.keypoints.table import PoseTable
 from common.keypoints.tracks import match_tracks, told_tracks
 from common.keypoints.video import Video, open_video
@@ -53,6 +54,8 @@ def read_recording(path: Path, options: ReadOptions | None = None) -> Recording:
     table = _in_pixels(table, size, path)
     time = _frame_times(table, options, video, path)
     people = _people(table, order, time, path)
+    if options.undo_swaps:
+        people = tuple(map(_with_sides_put_right, people))
     _warn_of_implausible_order(people[0], order, path)
     return Recording(
         source=path,
@@ -233,6 +236,19 @@ def _people(
     if not people:
         raise UserError(f"{path}: no joint of a body in any of its {len(time)} frames")
     return people
+
+
+def _with_sides_put_right(person: Person) -> Person:
+    keypoints, confidence, swapped = undo_swaps(person.keypoints, person.confidence, H36M_17)
+    if not swapped.any():
+        return person
+    LOG.info(
+        "person %s: left and right were taken for each other in %d of %d frames, put right",
+        person.name,
+        swapped.sum(),
+        len(swapped),
+    )
+    return replace(person, keypoints=keypoints, confidence=confidence)
 
 
 def _warn_of_implausible_order(person: Person, order: JointOrder, path: Path) -> None:
