@@ -182,6 +182,9 @@ def test_one_of_several_sequences_is_asked_for(tmp_path):
     )
     sample = read(SAMPLE / "data_2d_h36m_gt.npz", sequence="S9/Climbing/1")
     assert not sample.derived.any() and sample.layout == "h36m"
+    meta = {"layout_name": "coco", "fps": 24, "video_metadata": {"a": {"w": 1000, "h": 1002}}}
+    rated = read_recording(videopose3d(tmp_path / "d.npz", {"a": COCO}, metadata=meta))
+    assert rated.time[1] == pytest.approx(1 / 24) and rated.size == SIZE
 
 
 def test_detectron_frames_without_people(tmp_path):

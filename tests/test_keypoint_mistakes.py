@@ -198,6 +198,12 @@ def test_times_that_do_not_increase(tmp_path):
         assert expected in complaint(tmp_path / "k.npz", fps=None)
 
 
+def test_a_frame_rate_that_is_none(tmp_path):
+    for fps in (0, -5, "fast", np.inf):
+        np.savez(tmp_path / "k.npz", keypoints=HALPE, fps=fps)
+        assert "'fps' is" in complaint(tmp_path / "k.npz", fps=None)
+
+
 def test_nobody_of_that_name(tmp_path):
     path = alphapose(tmp_path / "a.json", [COCO, COCO * 0.5 + 300], ids=lambda n: n + 3)
     recording = read_recording(path, ReadOptions(size=SIZE))

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from common.data.layouts import LAYOUTS, layout_of
+from common.data.keypoint_files import frame_rate, told_frame_rate, told_layout
+from common.data.layouts import LAYOUTS
 from common.errors import UserError
 from common.keypoints.arrays import has_array, load_array
 from common.keypoints.formats.base import Format
@@ -65,9 +66,10 @@ def told(content: dict[str, Any], where: str) -> dict[str, Any]:
         facts["size"] = size_of({"w": size[0], "h": size[1]})
     else:
         facts["size"] = size_of(content) or size_of(content.get("metadata"))
-    fps = np.asarray(content.get("fps", np.nan))
-    if fps.ndim == 0 and fps.dtype.kind in "iuf" and 0 < float(fps) < 1e4:
-        facts["fps"] = float(fps)
+    if "fps" in content:
+        facts["fps"] = frame_rate(content["fps"], f"{where}: 'fps'")
+    else:
+        facts["fps"] = told_frame_rate(content.get("metadata"), where)
     return facts
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from common.data.layouts import layout_of
+from common.data.keypoint_files import told_frame_rate, told_layout
 from common.errors import UserError, listing
 from common.keypoints.formats.base import Format
 from common.keypoints.options import ReadOptions
@@ -44,6 +44,7 @@ def _read_data_set(source: Source, options: ReadOptions) -> PoseTable:
         where,
         layout=layout.name if layout else None,
         size=_size(metadata, name.split("/")[0]),
+        fps=told_frame_rate(metadata, where),
     )
 
 
