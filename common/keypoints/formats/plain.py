@@ -59,7 +59,7 @@ def told(content: dict[str, Any], where: str) -> dict[str, Any]:
         if layout not in LAYOUTS:
             raise UserError(f"{where}: layout {kind_of(layout)} is none of {', '.join(LAYOUTS)}")
         facts["layout"] = layout
-    elif by_metadata := layout_of(content.get("metadata"), where):
+    elif by_metadata := told_layout(content.get("metadata"), where):
         facts["layout"] = by_metadata.name
     size = np.asarray(content.get("size", []))
     if size.shape == (2,) and size.dtype.kind in "iuf":

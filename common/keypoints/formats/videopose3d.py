@@ -37,7 +37,7 @@ def _read_data_set(source: Source, options: ReadOptions) -> PoseTable:
     if poses.ndim != 3 or poses.shape[2] not in (2, 3) or not poses.size:
         raise UserError(f"{where}: {name} has shape {poses.shape}, (frames, joints, 2) is needed")
     metadata = content.get("metadata")
-    layout = layout_of(metadata, where)
+    layout = told_layout(metadata, where)
     return whole_frames(
         poses[..., :2],
         poses[..., 2] if poses.shape[2] == 3 else None,
