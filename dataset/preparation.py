@@ -1,7 +1,7 @@
 """What the preparation scripts of `dataset/` share: options, optional libraries, reports."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
