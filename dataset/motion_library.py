@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from common.errors import UserError
 from dataset.bvh_clips import bvh_clips, bvh_files, read_bvh_clip
 from dataset.motion_checks import parts_of, sound_spans
@@ -34,12 +36,15 @@ class MotionLibrary:
         people: name -> clips, both in order of their names.
     """
 
-    def __init__(self, source: Path, names: Mapping[int, str] | None = None) -> None:
+    def __init__(
+        self, source: Path, names: Mapping[int, str] | None = None, *, checked: bool = True
+    ) -> None:
         """Read and check every clip; what is left out is logged.
 
         Args:
             source: an .npz or .bvh file, or a folder of them.
             names: our joint -> name in BVH files; None recognises those of several programs.
+            checked: leave out frames that cannot be true; False takes every frame.
 
         Raises:
             UserError: there are none, one cannot be read, or none can be used.
@@ -52,7 +57,9 @@ class MotionLibrary:
             if clip.name in seen:
                 raise UserError(f"{path} and {seen[clip.name]}: both hold a clip {clip.name!r}")
             seen[clip.name] = path
-            if spans := sound_spans(clip):
+            if not checked and not np.isfinite(clip.poses).all():
+                raise UserError(f"{path}: {clip.name}: NaN or infinity, so it has to be checked")
+            if spans := sound_spans(clip) if checked else [(0, len(clip.poses))]:
                 entry = Entry(clip.name, clip.person, path, tuple(spans))
                 people.setdefault(clip.person, []).append(entry)
         if not people:

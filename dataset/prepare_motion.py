@@ -71,7 +71,7 @@ def main() -> None:
     """The preparation that the command line asks for."""
     args = parse_arguments()
     names = load_names(args.names) if args.names else None
-    library = MotionLibrary(args.input, names)
+    library = MotionLibrary(args.input, names, checked=not args.unchecked)
     held_out = held_out_people(library.people, args)
     paths = output_paths(args.output, FILES, force=args.force, inputs=[args.input])
     with published_together(args.output) as folder:
@@ -136,6 +136,9 @@ def parse_arguments() -> Namespace:
         default=0.12,
         help="relative error of the focal length in half of the detections, a standard deviation "
         "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--unchecked", action="store_true", help="take every frame, also those that cannot be true"
     )
     parser.add_argument("--seed", type=seed, default=1, help="of cameras and errors")
     args = parser.parse_args()

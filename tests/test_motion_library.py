@@ -69,6 +69,20 @@ def test_parts_of_a_clip_stay_with_their_person(tmp_path):
     np.testing.assert_array_equal(second.poses, poses[101:])
 
 
+def test_unchecked_clips_are_taken_whole_unless_they_hold_no_numbers(tmp_path):
+    def stretch(poses):
+        poses[50:60, 3] += 0.5
+
+    poses = npz_clip(tmp_path, "04_01", stretch)
+    assert sum(len(clip.poses) for clip in MotionLibrary(tmp_path).clips("04")) < len(poses)
+    (whole,) = MotionLibrary(tmp_path, checked=False).clips("04")
+    np.testing.assert_array_equal(whole.poses, poses)
+    poses[3, 3] = np.nan
+    np.savez(tmp_path / "04_01.npz", **{"04_01": poses})
+    with pytest.raises(UserError, match="04_01: NaN"):
+        MotionLibrary(tmp_path, checked=False)
+
+
 def test_kinds_of_files_go_together_and_repeated_names_do_not(folder):
     npz_clip(folder, "05_01")
     library = MotionLibrary(folder)
