@@ -121,9 +121,14 @@ class World:
 
 CAMERA_UP = np.array([0.0, -1.0, 0.0])
 LARGEST_TILT = 40.0  # degrees between a level camera's up and the body's, else it is not upright
-TILT_PRIOR = np.tan(np.radians(6.0))  # of the body's axis as a measure of what is up
+STRETCHED = 0.8  # a body is upright where it reaches this quantile of its length, feet to head
+# What the body's axis says of what is up counts so much more than that cameras are held level.
+BODY_OVER_CAMERA = 4.0
+TILT_PRIOR = np.tan(np.radians(6.0))  # standard deviation of both together
 FOOT_NOISE = 0.06  # metres
-SAMPLE_SECONDS = 0.5  # feet that are apart less in time are not independent measurements
+SAMPLE_SECONDS = 1.0  # feet that are apart less in time are not independent measurements
+TUKEY_WIDTH = 3.0  # standard deviations beyond which a foot does not count
+FIT_STEPS, FOOT_CHOICES = 15, 3
 GROUND_PERCENTILE = 5.0
 
 
@@ -153,40 +158,51 @@ def level(
     if not len(absolute):
         return World(_axes(CAMERA_UP), height or 0.0, "level camera")
     feet = absolute[:, [j for j, n in enumerate(skeleton.joint_names) if "foot" in n]]  # (L, 2, 3)
-    head = absolute[:, skeleton.joint_names.index("head")]
-    body = head - feet.mean(1)
-    up = np.median(body / np.linalg.norm(body, axis=-1, keepdims=True).clip(min=1e-9), axis=0)
-    up = _unit(up)
+    up = _body_axis(absolute[:, skeleton.joint_names.index("head")] - feet.mean(1))
     how = "levelled by the body and the ground under the feet"
     if up is None or up @ CAMERA_UP < np.cos(np.radians(LARGEST_TILT)):
         up, how = CAMERA_UP, "a level camera and the ground under the feet"
+    up = (BODY_OVER_CAMERA * up + CAMERA_UP) / np.linalg.norm(BODY_OVER_CAMERA * up + CAMERA_UP)
     axes = _axes(up)
-    lower = np.take_along_axis(feet, (feet @ up).argmin(1)[:, None, None], axis=1)[:, 0]
-    independent = max((time[-1] - time[0]) / SAMPLE_SECONDS, 1.0) / len(lower)
-    tilt = _plane(lower @ axes.T, min(independent, 1.0))
-    corrected = _unit(axes.T @ np.array([-tilt[0], -tilt[1], 1.0]))
-    assert corrected is not None
-    return _grounded(_axes(corrected), height, lower, how)
+    independent = max((time[-1] - time[0]) / SAMPLE_SECONDS, 1.0) / len(feet)
+    for _ in range(FOOT_CHOICES):
+        lower = np.take_along_axis(feet, (feet @ up).argmin(1)[:, None, None], axis=1)[:, 0]
+        slope_x, slope_y = _plane(lower @ axes.T, min(independent, 1.0))
+        corrected = _unit(axes.T @ np.array([-slope_x, -slope_y, 1.0]))
+        assert corrected is not None
+        up = corrected
+    return _grounded(_axes(up), height, lower, how)
 
 
-def _plane(points: np.ndarray, independent: float) -> np.ndarray:
-    """The slopes (2,) of z over x and y, robust and with a prior at 0.
+def _body_axis(body: np.ndarray) -> np.ndarray | None:
+    """The direction (3,) from feet to head where the body is stretched, of vectors (L, 3)."""
+    length = np.linalg.norm(body, axis=-1)
+    stretched = body[length >= np.quantile(length, STRETCHED)]
+    return _unit(np.median(stretched, axis=0))
+
+
+def _plane(points: np.ndarray, independent: float) -> tuple[float, float]:
+    """The slopes of z over x and y, robust and with a prior at 0.
 
     Args:
         points: (N, 3), z roughly up.
         independent: share of the points that counts as independent.
     """
     centred = points - np.median(points, axis=0)
-    centred[:, 2] -= np.percentile(centred[:, 2], 20)  # the ground is below most feet
-    slopes = np.zeros(3)
     design = np.column_stack([centred[:, :2], np.ones(len(points))])
     prior = np.diag([1 / TILT_PRIOR**2, 1 / TILT_PRIOR**2, 1e-6])
-    for width in (4.0, 3.0, 2.0, 2.0, 2.0, 2.0):
-        residual = (centred[:, 2] - design @ slopes) / (FOOT_NOISE * width)
-        weight = np.where(np.abs(residual) < 1, (1 - residual**2) ** 2, 0) * independent
-        weighted = design * (weight / FOOT_NOISE**2)[:, None]
-        slopes = np.linalg.solve(design.T @ weighted + prior, weighted.T @ centred[:, 2])
-    return slopes[:2]
+    fitted = np.zeros(3)
+    for step in range(FIT_STEPS):
+        residual = centred[:, 2] - design @ fitted
+        residual -= np.median(residual) if not fitted.any() else 0
+        spread = max(1.5 * float(np.median(np.abs(residual))), FOOT_NOISE)
+        ratio = residual / (TUKEY_WIDTH * spread)
+        weight = np.where(np.abs(ratio) < 1, (1 - ratio**2) ** 2, 0)
+        if step == FIT_STEPS - 1:  # feet that lie in no plane say little about the ground
+            weight *= (FOOT_NOISE / spread) ** 2
+        weighted = design * (weight * independent / spread**2)[:, None]
+        fitted = np.linalg.solve(design.T @ weighted + prior, weighted.T @ centred[:, 2])
+    return float(fitted[0]), float(fitted[1])
 
 
 def _grounded(axes: np.ndarray, height: float | None, feet: np.ndarray, how: str) -> World:
