@@ -16,6 +16,8 @@ OPTIONAL = {
     "mediapipe": "mediapipe==0.10.21",
     "scipy.optimize": "scipy",
 }
+# For models in ONNX: common/requirements-export.txt.
+OPTIONAL |= {"onnx": "onnx", "onnxruntime": "onnxruntime"}
 
 
 def optional(module: str, *, needed_by: str) -> ModuleType:

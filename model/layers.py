@@ -64,6 +64,8 @@ class StridedConv(nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, T, C_in) along T as one matrix product over the gathered taps."""
+        if torch.onnx.is_in_onnx_export():  # which has convolutions, but no views such as these
+            return super().forward(x.transpose(1, 2)).transpose(1, 2)
         taps = F.pad(x, (0, 0, 1, 1)).unfold(1, 3, self.stride[0])  # (B, L, C_in, 3)
         taps = taps.transpose(2, 3).flatten(2)  # (B, L, 3 * C_in): contiguous rows, a view at times
         return F.linear(taps, self.weight.transpose(1, 2).flatten(1), self.bias)

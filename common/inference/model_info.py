@@ -1,12 +1,13 @@
 """What inference has to know of a model: its windows, their rate, its skeleton, its input."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from common.data.skeleton import H36M_16, H36M_17, Skeleton
 from common.data.windows import WindowRule
@@ -17,6 +18,9 @@ PUBLISHED_FRAME_STEP = 2  # of the published commands for Human3.6M
 LIFTING_TASKS = ("lift", "onlylift", "comp2dlift")
 COMPLETION_TASKS = ("comp3d",)
 MAX_FRAMES = 10_000  # of a window; a file that asks for more is not one of ours
+# Poses (S, L, J, 2) in S versions of L frames, what is hidden of them (S, L, J) or None, windows
+# (B, T) as frame numbers -> the target pose of each window and version (S * B, J, 3).
+Network = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 _BY_JOINTS = {skeleton.num_joints: skeleton for skeleton in (H36M_17, H36M_16)}
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,11 +9,8 @@ from torch import Tensor
 from common.data.camera import normalise_screen
 from common.data.pose_ops import mirror_mask, mirror_pose, with_zero_root
 from common.errors import UserError
-from common.inference.model_info import LIFTING_TASKS, ModelInfo
+from common.inference.model_info import LIFTING_TASKS, ModelInfo, Network
 from common.inference.motion import PinholeCamera
-
-if TYPE_CHECKING:
-    from common.inference.networks import Network
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = ROOT / "checkpoint" / "mpm_lift_27.pth"
@@ -34,7 +30,7 @@ class LiftingModel:
     """
 
     info: ModelInfo
-    network: "Network"
+    network: Network
     device: torch.device
     flip: bool = True
 

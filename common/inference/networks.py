@@ -1,6 +1,5 @@
 """Models of weight files, behind the one interface that inference calls."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,17 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.inference.model_info import ModelInfo, read_info
+from common.inference.model_info import ModelInfo, Network, read_info
 from common.tasks.lifting import SIZE_FLAGS, load_lifter
 from common.training.checkpoint import WeightFile, load_whole
 from model.build import Lifter, ModelSize, build_masked_model
 from model.masked_pose import MaskedPoseModel
 
 DECODER_BLOCKS = "decoder3d.model.layers."
-
-# Poses (S, L, J, 2) in S versions of L frames, what is hidden of them (S, L, J) or None, windows
-# (B, T) as frame numbers -> the target pose of each window and version (S * B, J, 3).
-Network = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 
 
 def load_weights(
@@ -39,7 +34,7 @@ def load_weights(
     """
     info, module = load_module(path, rate=rate)
     module.to(device)
-    return info, _lifter_network(module) if info.kind == "lifter" else masked_network(module, info)
+    return info, _lifter_network(module) if info.kind == "lifter" else _masked_network(module, info)
 
 
 def load_module(path: Path, *, rate: float | None = None) -> tuple[ModelInfo, nn.Module]:
@@ -89,7 +84,7 @@ def _lifter_network(module: nn.Module) -> Network:
     return network
 
 
-def masked_network(module: nn.Module, info: ModelInfo) -> Network:
+def _masked_network(module: nn.Module, info: ModelInfo) -> Network:
     """A masked model that lifts."""
 
     def network(poses: Tensor, hidden: Tensor | None, windows: Tensor) -> Tensor:
