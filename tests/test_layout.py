@@ -34,6 +34,9 @@ MAY_IMPORT = {
     "common.cli": {
         "common.data",
         "common.evaluation",
+        "common.inference",
+        "common.keypoints",
+        "common.motion_files",
         "common.tasks",
         "common.training",
         "model",

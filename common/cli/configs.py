@@ -257,10 +257,20 @@ def _data(script: str, args: argparse.Namespace) -> DataOptions:
 
 def _model_record(script: str, args: argparse.Namespace) -> dict[str, Any]:
     """Description of the model in weight files, by the names of flags."""
-    kind = {"model": "masked"} if script == "pretrainer.py" else {"model": "lifter"}
+    kind = (
+        {"model": "masked", "task": masked_task(args)}
+        if script == "pretrainer.py"
+        else {"model": "lifter", "task": "lift"}
+    )
     flags = {name: getattr(args, name) for name in (*ADOPTED, *ADOPTED_FROM_RECORD)}
-    names = ",".join(data_set.name for data_set in data_sets(script, args))
-    return {**kind, **flags, "dataset": names, "keypoints": args.keypoints}
+    first, *_ = chosen = data_sets(script, args)
+    names = ",".join(data_set.name for data_set in chosen)
+    rates: dict[str, Any] = {
+        "frame_step": first.window_rule(WindowRule(args.frames, args.t_downsample)).frame_step
+    }
+    if first.frame_rate is not None:
+        rates["frame_rate"] = first.frame_rate / args.downsample
+    return {**kind, **flags, **rates, "dataset": names, "keypoints": args.keypoints}
 
 
 def _masking(args: argparse.Namespace) -> Masking:

@@ -94,6 +94,11 @@ def share_below_one(text: str) -> float:
     return _number(text, lambda x: 0 <= x < 1, "from 0 to below 1")
 
 
+def share_or_zero(text: str) -> float:
+    """A number from 0 to 1."""
+    return _number(text, lambda x: 0 <= x <= 1, "from 0 to 1")
+
+
 def device_list(text: str) -> list[int]:
     """Device numbers from a comma list; an empty one means CPU."""
     try:

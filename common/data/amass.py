@@ -81,6 +81,7 @@ DATA_SET = DataSet(
     name="amass",
     title="AMASS",
     load=load,
+    frame_rate=FRAME_RATE,
     skeletons={16: H36M_16},
     table=None,
     window_rule=window_rule,

@@ -148,6 +148,7 @@ class DataSet:
         has_subjects: whether its subjects can be chosen.
         has_actions: whether its actions can be chosen.
         has_cameras: whether its poses come with the camera's intrinsics.
+        frame_rate: of its files, frames per second; None where they differ.
         joints_note: why it has no other skeletons, for a message.
         file_formats: its files, for inspection.
     """
@@ -161,6 +162,7 @@ class DataSet:
     has_subjects: bool = False
     has_actions: bool = False
     has_cameras: bool = False
+    frame_rate: float | None = None
     joints_note: str = ""
     file_formats: tuple[FileFormat, ...] = ()
 

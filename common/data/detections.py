@@ -114,7 +114,7 @@ def interpolate(detections: Detections, *, max_gap: float) -> Detections:
         short = np.zeros(length, bool)
         for start, stop in zip(starts, stops, strict=True):
             short[start:stop] = stop - start <= max_gap
-        for axis in range(2):
+        for axis in range(xy.shape[-1]):
             known = xy[~absent, joint, axis]
             xy[short, joint, axis] = np.interp(frames[short], frames[~absent], known)
     return Detections(xy, detections.confidence, detections.seen)

@@ -392,6 +392,7 @@ DATA_SET = DataSet(
     has_subjects=True,
     has_actions=True,
     has_cameras=True,
+    frame_rate=FRAME_RATE,
     file_formats=(
         FileFormat("positions_3d", "3D poses in Human3.6M's format", _file_clips_3d),
         FileFormat("positions_2d", "2D poses in Human3.6M's format", _file_clips_2d),

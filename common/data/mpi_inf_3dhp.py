@@ -236,6 +236,7 @@ DATA_SET = DataSet(
     name="3dhp",
     title="MPI-INF-3DHP",
     load=load,
+    frame_rate=FRAME_RATE,
     skeletons={16: H36M_16},
     joints_note=" (no neck between thorax and head as the 17-joint skeleton has)",
     table=TableRule(

@@ -17,7 +17,7 @@ class Filled:
     """2D poses of a person, ready to be lifted.
 
     Attributes:
-        keypoints: (L, J, 2) float32 pixels; finite in usable frames where not hidden.
+        keypoints: (L, J, 2) pixels, or (L, J, 3) metres; finite in usable frames where not hidden.
         hidden: (L, J) bool, True = hidden; None for a lifter.
         state: (L, J) uint8, values of `State`.
     """
@@ -62,12 +62,23 @@ def fill(
         state = np.where(detections.seen, State.SEEN, State.INTERPOLATED).astype(np.uint8)
         state[filled.missing.any(1)] = State.EMPTY
         return Filled(filled.xy, None, state)
-    lost = detections.seen.sum(1) < min(MIN_SEEN, keypoints.shape[1])
+    return fill_masked(detections, max_gap=max_gap)
+
+
+def fill_masked(detections: Detections, *, max_gap: int) -> Filled:
+    """What a masked model is given: missing joints hidden, frames that lack most interpolated.
+
+    Args:
+        detections: poses (L, J, 2 or 3).
+        max_gap: the longest gap to interpolate, in frames.
+    """
+    needed = min(MIN_SEEN, detections.seen.shape[1])
+    lost = detections.seen.sum(1) < needed
     between = interpolate(_without(detections, lost), max_gap=max_gap)
     hidden = np.where(lost[:, None], between.missing, ~detections.seen)
     state = np.where(hidden, State.RECOVERED, State.SEEN).astype(np.uint8)
     state[lost[:, None] & ~hidden] = State.INTERPOLATED
-    state[(~hidden).sum(1) < min(MIN_SEEN, keypoints.shape[1])] = State.EMPTY
+    state[(~hidden).sum(1) < needed] = State.EMPTY
     xy = np.where(lost[:, None, None], between.xy, detections.xy)
     return Filled(xy, hidden, state)
 

@@ -77,7 +77,7 @@ class ModelInfo:
             "model": self.kind,
             "task": self.task,
             "frames": self.rule.frames,
-            "t_downsample": self.rule.frame_step,
+            "frame_step": self.rule.frame_step,
             "causal": int(self.rule.causal),
             "frame_rate": self.frame_rate,
             "n_joints": self.skeleton.num_joints,
@@ -109,7 +109,10 @@ def read_info(record: Mapping[str, Any], path: Path, *, rate: float | None = Non
     if joints not in _BY_JOINTS:
         raise UserError(f"{path}: poses of {joints} joints; there are models of 16 and 17")
     assumed = []
-    step, frame_rate = record.get("t_downsample"), record.get("frame_rate")
+    step, frame_rate = (
+        record.get("frame_step", record.get("t_downsample")),
+        record.get("frame_rate"),
+    )
     if rate is not None:
         step, frame_rate = 1, rate
     if step is None:
@@ -124,7 +127,7 @@ def read_info(record: Mapping[str, Any], path: Path, *, rate: float | None = Non
         task=str(task),
         rule=WindowRule(
             frames,
-            _integer({"t_downsample": step}, "t_downsample", path),
+            _integer({"frame_step": step}, "frame_step", path),
             causal=bool(record.get("causal", 0)),
         ),
         frame_rate=_rate(frame_rate, path),

@@ -37,6 +37,27 @@ def load_weights(
     return info, _lifter_network(module) if info.kind == "lifter" else _masked_network(module, info)
 
 
+def load_completer(
+    path: Path, device: torch.device, *, rate: float | None = None
+) -> tuple[ModelInfo, Network]:
+    """A masked model that completes 3D poses (S, L, J, 3); see `load_weights`.
+
+    Raises:
+        UserError: the file holds no masked model.
+    """
+    info, module = load_module(path, rate=rate)
+    if info.kind != "masked":
+        raise UserError(f"{path}: a lifter; --complete needs a model trained with --comp3d")
+    module.to(device)
+
+    def network(poses: Tensor, hidden: Tensor | None, windows: Tensor) -> Tensor:
+        assert hidden is not None
+        pose, mask = (x[:, windows].flatten(0, 1) for x in (poses, hidden))
+        return module(pose_3d=pose, joint_mask_3d=mask)[2][:, info.rule.target]
+
+    return info, network
+
+
 def load_module(path: Path, *, rate: float | None = None) -> tuple[ModelInfo, nn.Module]:
     """The same, as a module in evaluation mode."""
     file = WeightFile.load(path)
