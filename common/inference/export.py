@@ -6,7 +6,6 @@ import logging
 import warnings
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -98,7 +97,7 @@ def largest_difference(module: nn.Module, path: Path, info: ModelInfo) -> float:
         mask = hidden[0].flatten(0, 1)[None] if hidden else None
         found = network(pose.flatten(0, 1)[None], mask, frames)
         with torch.inference_mode():
-            worst = max(worst, float(np.abs(module(pose, *hidden) - found).max()))
+            worst = max(worst, float((module(pose, *hidden) - found).abs().max()))
     return worst
 
 

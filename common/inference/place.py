@@ -57,8 +57,8 @@ def root_path(
     depth = np.exp(savitzky_golay(depth, time))
     root = np.empty((len(poses), 3))
     root[:, 2] = depth
-    joint_depth = (poses[..., 2] + depth[:, None]).clip(min=MIN_DEPTH)
-    row = weight / joint_depth**2
+    joint_depth = poses[..., 2] + depth[:, None]
+    row = weight / joint_depth.clip(min=MIN_DEPTH) ** 2
     offset = ray * joint_depth[..., None] - poses[..., :2]  # (L, J, 2)
     total = row.sum(1)[:, None]
     root[:, :2] = (row[..., None] * offset).sum(1) / np.where(total > 0, total, 1)
