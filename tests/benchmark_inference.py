@@ -5,7 +5,7 @@
 
 `speed` takes a lifter of 27 frames, width 256 and 3 layers with random weights. `lag` streams
 sequences of the sample's test subjects frame by frame and compares with their true poses; the time
-is that from a frame's arrival to a pose.
+is the processor's, from a frame's arrival to a pose.
 """
 
 import argparse
@@ -97,10 +97,11 @@ def lag(model: LiftingModel, frames: int) -> None:
             stream = StreamingLifter(model, lag=frames_back, size=SIZE, fps=FPS)
             poses = []
             for frame in pixels.numpy():
-                begin = time.perf_counter()
+                begin = time.process_time()
                 pose = stream.push(frame)
-                spent.append(time.perf_counter() - begin)
-                poses += [] if pose is None else [pose]
+                if pose is not None:
+                    spent.append(time.process_time() - begin)
+                    poses.append(pose)
             poses += stream.finish()
             found = np.stack([pose.pose_3d for pose in poses])
             errors.append(np.linalg.norm(found - true.numpy(), axis=-1).mean(1))
