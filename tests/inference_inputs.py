@@ -36,7 +36,7 @@ def sample_camera(subject: str = "S9", camera: int = 0) -> PinholeCamera:
     view = load_cameras(SAMPLE)[subject][camera]
     focal = view.intrinsics[:2].double() * view.width / 2
     centre = (view.intrinsics[2:4] + torch.tensor([1, view.height / view.width])) * view.width / 2
-    k1, k2, k3, p1, p2 = view.intrinsics[4:].tolist()
+    k1, k2, k3, p2, p1 = view.intrinsics[4:].tolist()
     return PinholeCamera(
         (view.width, view.height),
         (float(focal[0]), float(focal[1])),

@@ -35,7 +35,7 @@ def test_what_is_given_stays_and_what_is_missing_is_filled_in():
     given = poses.copy()
     given[10:40, [4, 5, 6]] = np.nan  # a leg
     given[5, 13, 1] = np.nan  # one coordinate
-    motion = complete(Incomplete(given, np.arange(50) / FPS, H36M_17), MODEL, max_gap=5)
+    motion = complete(Incomplete(given, np.arange(50) / FPS, H36M_17), MODEL, max_gap=0.1)
     missing = np.isnan(given).any(-1)
     assert (motion.state == np.where(missing, State.RECOVERED, State.SEEN)).all()
     assert np.abs(motion.world_3d - poses)[~missing].max() < 1e-5
@@ -55,7 +55,7 @@ def test_the_axes_of_the_input_do_not_matter():
         turned = given @ to_camera  # the inverse of a rotation is its transpose
         incomplete = Incomplete(turned, np.arange(40) / FPS, H36M_17)
         assert find_axes(incomplete) == name
-        motions.append(complete(incomplete, MODEL, max_gap=5))
+        motions.append(complete(incomplete, MODEL, max_gap=0.1))
     for motion in motions[1:]:
         assert np.abs(motion.poses_3d - motions[0].poses_3d).max() < 1e-5
 
@@ -67,7 +67,7 @@ def test_a_missing_root_is_put_between_the_hips_and_empty_frames_stay_empty():
     given[5:50, 0] = np.nan
     given[20:22] = np.nan
     given[30:45] = np.nan
-    motion = complete(Incomplete(given, np.arange(60) / FPS, H36M_17), MODEL, max_gap=5)
+    motion = complete(Incomplete(given, np.arange(60) / FPS, H36M_17), MODEL, max_gap=0.1)
     assert np.linalg.norm(motion.world_3d - poses, axis=-1)[5:20, 0].max() < 0.1
     assert (motion.state[20:22, 1:] == State.INTERPOLATED).all()
     assert np.linalg.norm(motion.world_3d - poses, axis=-1)[20:22].max() < 0.1
@@ -108,4 +108,4 @@ def test_files_of_motion(tmp_path):
 def test_what_is_no_motion_is_refused(tmp_path, entries, fps, message):
     np.savez(tmp_path / "x.npz", **entries)
     with pytest.raises(UserError, match=message):
-        complete_file(tmp_path / "x.npz", MODEL, fps=fps, max_gap=5)
+        complete_file(tmp_path / "x.npz", MODEL, fps=fps, max_gap=0.1)

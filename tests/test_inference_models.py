@@ -1,5 +1,7 @@
 """Models from their files alone: what a record tells, what is assumed, what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -12,7 +14,8 @@ from common.inference import lift_keypoints, load_model
 from common.inference.completion import load_completion
 from common.inference.export import export_model
 from common.inference.model_info import read_info
-from common.inference.models import NORMALISATIONS
+from common.inference.models import NORMALISATIONS, model_input
+from common.inference.motion import PinholeCamera
 from common.inference.onnx_model import load_onnx
 from common.training.checkpoint import released_format, save_torch
 
@@ -82,8 +85,8 @@ def test_without_a_default_model_the_remedy_is_told(monkeypatch, tmp_path):
         {"t_downsample": 10**9},
         {"model": "other"},
         {"model": ["lifter"]},
-        {"normalisation": "by moonlight"},
-        {"normalisation": {"a": 1}},
+        {"normalise": "by moonlight"},
+        {"normalise": {"a": 1}},
         {"task": ["lift"]},
         {"task": "comp3d"},
     ],
@@ -162,6 +165,30 @@ def test_onnx_files_that_are_not_ours(tmp_path):
         load_onnx(tmp_path / "z.onnx")
     with pytest.raises(UserError, match="no such file"):
         load_onnx(tmp_path / "absent.onnx")
+
+
+def test_pixels_in_the_input_space_of_a_model():
+    """The same joints filmed upright, on their side, and from as far with another lens."""
+    rays = torch.randn(5, 17, 2, generator=torch.Generator().manual_seed(0)) * 0.2
+    wide, long = (
+        PinholeCamera((1000, 500), (focal, focal), (510.0, 240.0)) for focal in (400.0, 900.0)
+    )
+    upright = PinholeCamera((500, 1000), (400.0, 400.0), (250.0, 500.0))
+    shown = [rays * c.focal[0] + torch.tensor(c.centre) for c in (wide, long, upright)]
+    info = load_model(LIFTER, device="cpu").info
+    inputs = {
+        how: [
+            model_input(pixels, camera, replace(info, normalisation=how))
+            for pixels, camera in zip(shown, (wide, long, upright), strict=True)
+        ]
+        for how in NORMALISATIONS
+    }
+    for found in inputs["rays"]:
+        assert torch.allclose(found, rays, atol=1e-5)
+    assert torch.allclose(inputs["width"][0], shown[0] / 500 - torch.tensor([1, 0.5]), atol=1e-5)
+    assert torch.equal(inputs["width"][0], inputs["longer"][0])
+    assert torch.allclose(inputs["width"][2], shown[2] / 250 - torch.tensor([1, 2.0]), atol=1e-5)
+    assert torch.allclose(inputs["longer"][2], shown[2] / 500 - torch.tensor([0.5, 1]), atol=1e-5)
 
 
 def test_every_normalisation_of_a_record_has_a_name():

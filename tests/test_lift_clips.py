@@ -199,7 +199,7 @@ def test_what_lies_beyond_a_long_gap_has_no_influence(model):
     pixels, size = sample_pixels()[:120].copy(), sample_size()
     pixels[50:90] = np.nan
     motion = lift_keypoints(
-        pixels, size=size, fps=FPS, model=model, options=LiftOptions(max_gap=10)
+        pixels, size=size, fps=FPS, model=model, options=LiftOptions(max_gap=0.2)
     )
     assert np.isnan(motion.poses_3d[50:90]).all() and np.isnan(motion.root_3d[50:90]).all()
     assert (motion.state[50:90] == State.EMPTY).all()

@@ -105,7 +105,7 @@ def test_recovering_a_limb_beats_interpolating_a_long_gap():
     """The masked model fills in what a lifter has to leave empty."""
     pixels, size = sample_pixels()[:40].copy(), sample_size()
     pixels[5:35, [1, 2, 3]] = np.nan
-    options = LiftOptions(max_gap=5)
+    options = LiftOptions(max_gap=0.1)
     masked = lift_keypoints(pixels, size=size, fps=50, model=MASKED, options=options)
     lifter = lift_keypoints(pixels, size=size, fps=50, model=LIFTER, options=options)
     assert np.isfinite(masked.poses_3d).all()

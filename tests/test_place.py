@@ -192,7 +192,7 @@ OURS = {
             "focal_length": [1500, 1480],
             "center": [950, 550],
             "radial_distortion": [0.1, -0.05, 0.01],
-            "tangential_distortion": [0.001, 0.002],
+            "tangential_distortion": [0.002, 0.001],
             "res_w": 1920,
             "res_h": 1080,
         }

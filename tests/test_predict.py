@@ -1,5 +1,6 @@
 """`python -m common.predict` and `python -m common.export`: one command, and what it refuses."""
 
+import json
 import sys
 
 import numpy as np
@@ -102,6 +103,39 @@ def test_onnx_runs_without_the_code_of_the_models(script, tmp_path, keypoints):
 
 
 @pytest.mark.slow
+def test_several_people_have_a_file_each(run, tmp_path):
+    rng = np.random.default_rng(0)
+    body = rng.uniform(100, 400, (17, 2))
+    records = [
+        {
+            "image_id": f"{frame}.jpg",
+            "category_id": 1,
+            "keypoints": np.column_stack([body + 300 * track + frame, np.full(17, 0.9)])
+            .ravel()
+            .tolist(),
+            "score": 2.5,
+            "box": [0, 0, 1, 1],
+            "idx": track + 1,
+        }
+        for frame in range(20)
+        for track in range(2)
+    ]
+    path = tmp_path / "alphapose-results.json"
+    path.write_text(json.dumps(records))
+    words = [path, "--output", "out", "--model", LIFTER, "--size", "1280x720", "--layout", "coco"]
+    run(predict, *words, "--fps", "25", "--person", "all", "--write", "npz,json")
+    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert names == ["poses.json", "poses_1.npz", "poses_2.npz"]
+    motions = [read_motion(tmp_path / "out" / f"poses_{number}.npz") for number in (1, 2)]
+    assert np.array_equal(motions[0].time, motions[1].time)
+    assert all(np.isfinite(motion.world_3d).all() for motion in motions)
+    # They move alike, and each was lifted where it stands in the image.
+    assert np.abs(motions[0].root_3d - motions[1].root_3d).max() > 0.1
+    derived = np.array(motions[0].skeleton.joint_names)[motions[0].derived]
+    assert "thorax" in derived and "left knee" not in derived
+
+
+@pytest.mark.slow
 def test_completing_motion(run, tmp_path):
     world = load_npz(SAMPLE / "data_3d_h36m.npz")["positions_3d"]["S9"]["Dancing"][:40]
     poses = np.array(world[:, list(H36M_32_TO_17)])
@@ -129,7 +163,7 @@ MISTAKES = [
     ("--size 1000", "WIDTHxHEIGHT"),
     ("--fps 0", "--fps"),
     ("--min_confidence 1.5", "from 0 to 1"),
-    ("--max_gap -1", "below 0"),
+    ("--max_gap -1", "--max_gap"),
     ("--smooth kalman", "--smooth"),
     ("--camera_pitch 100", "-90 to 90"),
     ("--model_rate 1e6", "--model_rate"),

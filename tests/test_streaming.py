@@ -74,13 +74,13 @@ def test_memory_of_a_stream_is_bounded(tmp_path):
 def test_a_missing_joint_keeps_its_place_for_a_while_or_is_hidden():
     pixels = sample_pixels()[:20].copy()
     pixels[5:12, 4] = np.nan
-    lifted = stream(load_model(LIFTER, device="cpu"), pixels, 0, fps=FPS, max_gap=3)
+    lifted = stream(load_model(LIFTER, device="cpu"), pixels, 0, fps=FPS, max_gap=0.06)
     states = np.stack([pose.state for pose in lifted])
     assert (states[5:8, 4] == State.INTERPOLATED).all()
     assert (states[8:12] == State.EMPTY).all() and (states[12:] == State.SEEN).all()
     empty = np.isnan([pose.pose_3d for pose in lifted]).all((1, 2))
     assert np.flatnonzero(empty).tolist() == [8, 9, 10, 11]
-    filled = stream(load_model(MASKED, device="cpu"), pixels, 0, fps=FPS, max_gap=3)
+    filled = stream(load_model(MASKED, device="cpu"), pixels, 0, fps=FPS, max_gap=0.06)
     states = np.stack([pose.state for pose in filled])
     assert (states[5:12, 4] == State.RECOVERED).all()
     assert np.isfinite([pose.pose_3d for pose in filled]).all()

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.cli.parser import Parser
-from common.cli.values import at_least, name_list, positive, share_or_zero
+from common.cli.values import name_list, not_negative, positive, share_or_zero
+from common.data.detections import MAX_GAP
 from common.data.layouts import LAYOUTS
 from common.errors import UserError
-from common.inference.missing import MAX_GAP, MIN_CONFIDENCE
+from common.inference.missing import MIN_CONFIDENCE
 from common.inference.people import LiftOptions
 from common.inference.smoothing import SMOOTHERS
 from common.keypoints.formats.registry import FORMATS
@@ -206,7 +207,10 @@ def _add_joint_flags(group: argparse._ArgumentGroup) -> None:
         "gaps are interpolated",
     )
     group.add_argument(
-        "--max_gap", type=at_least(0), default=MAX_GAP, help="longest gap to interpolate, in frames"
+        "--max_gap",
+        type=not_negative,
+        default=MAX_GAP,
+        help="longest gap to interpolate, in seconds",
     )
     group.add_argument(
         "--smooth", choices=tuple(SMOOTHERS), help="smooth the result: %(choices)s", metavar="HOW"

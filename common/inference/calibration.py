@@ -122,7 +122,7 @@ def _camera(entry: Mapping[str, Any], size: tuple[int, int]) -> PinholeCamera:
         focal, centre = _numbers(entry["focal_length"], 2), _numbers(entry["center"], 2)
         radial = _numbers(entry.get("radial_distortion", [0, 0, 0]), 3)
         tangential = _numbers(entry.get("tangential_distortion", [0, 0]), 2)
-        distortion = np.array([*radial[:2], *tangential, radial[2]])
+        distortion = np.array([*radial[:2], *tangential[::-1], radial[2]])  # p of x comes first
     else:
         key = _key(entry, _MATRIX)
         assert key is not None

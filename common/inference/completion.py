@@ -14,11 +14,10 @@ from common.data.units import wrong_length_unit
 from common.errors import UserError
 from common.inference.arrays import checked_time
 from common.inference.lifting import Clip, lift_clip, runs
-from common.inference.missing import Filled, fill_masked
+from common.inference.missing import Filled, fill_masked, gap_in_frames, longest_step
 from common.inference.model_info import COMPLETION_TASKS
 from common.inference.models import LiftingModel, choose_device
 from common.inference.motion import Motion, PinholeCamera, State
-from common.inference.people import longest_step
 from common.log import LOG
 
 ENTRIES = ("poses_3d", "positions_3d", "pose_3d", "poses")
@@ -69,7 +68,7 @@ def complete_file(
     model: LiftingModel,
     *,
     fps: float | None,
-    max_gap: int,
+    max_gap: float,
     record: dict[str, str] | None = None,
 ) -> Motion:
     """Complete the 3D motion of a file.
@@ -78,7 +77,7 @@ def complete_file(
         path: .npz or .npy with (frames, 17 or 16, 3) metres, NaN where missing.
         model: of `load_completion`.
         fps: frames per second; None to take them from the file.
-        max_gap: the longest stretch of empty frames to bridge, in frames.
+        max_gap: the longest stretch of empty frames to bridge, in seconds.
         record: plain strings for `Motion.record`.
 
     Returns:
@@ -136,19 +135,20 @@ def complete(
     incomplete: Incomplete,
     model: LiftingModel,
     *,
-    max_gap: int,
+    max_gap: float,
     record: dict[str, str] | None = None,
 ) -> Motion:
     """Fill in the missing joints of 3D motion; see `complete_file`."""
     axes = find_axes(incomplete)
     LOG.info("the motion is taken to have %s", axes)
     poses = incomplete.poses @ AXES[axes].T
-    root = _root(poses, incomplete.skeleton, max_gap)
+    bridged = gap_in_frames(max_gap, incomplete.time)
+    root = _root(poses, incomplete.skeleton, bridged)
     seen = np.isfinite(poses).all(-1) & np.isfinite(root).all(-1)[:, None]
     relative = np.where(seen[..., None], poses - root[:, None], np.nan)
     relative[:, 0] = np.where(np.isfinite(root), 0.0, np.nan)
     found = Detections(relative, seen.astype(np.float64), seen)
-    filled = fill_masked(found, max_gap=max_gap)
+    filled = fill_masked(found, max_gap=bridged)
     completed = _complete(filled, incomplete.time, model, max_gap)
     absolute = completed + root[:, None]
     absolute = np.where((filled.state == State.SEEN)[..., None], poses, absolute)
@@ -182,7 +182,7 @@ def find_axes(incomplete: Incomplete) -> str:
     return max(UP, key=lambda name: mean[UP[name][0]] * UP[name][1])
 
 
-def _root(poses: np.ndarray, skeleton: Skeleton, max_gap: int) -> np.ndarray:
+def _root(poses: np.ndarray, skeleton: Skeleton, max_gap: float) -> np.ndarray:
     """The root (L, 3): as given, else the middle of the hips, else interpolated; NaN if unknown."""
     hips = [skeleton.joint_names.index(f"{side} hip") for side in ("left", "right")]
     root = np.where(np.isfinite(poses[:, :1]), poses[:, :1], poses[:, hips].mean(1)[:, None])
@@ -191,11 +191,11 @@ def _root(poses: np.ndarray, skeleton: Skeleton, max_gap: int) -> np.ndarray:
     return interpolate(found, max_gap=max_gap).xy[:, 0]
 
 
-def _complete(filled: Filled, time: np.ndarray, model: LiftingModel, max_gap: int) -> np.ndarray:
+def _complete(filled: Filled, time: np.ndarray, model: LiftingModel, max_gap: float) -> np.ndarray:
     """Root-relative poses (L, J, 3) of every usable frame; NaN elsewhere."""
     assert filled.hidden is not None
     completed = np.full(filled.keypoints.shape, np.nan, np.float32)
-    for part in runs(filled.usable, time, longest_step=longest_step(time, max_gap)):
+    for part in runs(filled.usable, time, longest_step=longest_step(max_gap, time)):
         pose = torch.from_numpy(filled.keypoints[part].astype(np.float32))
         clip = Clip(pose, torch.from_numpy(filled.hidden[part]), time[part])
         completed[part] = lift_clip(model, clip)

@@ -8,7 +8,6 @@ from common.data.detections import Detections, interpolate
 from common.inference.motion import State
 
 MIN_CONFIDENCE = 0.3
-MAX_GAP = 25  # frames
 MIN_SEEN = 6  # joints of a frame that a masked model has to see
 
 
@@ -32,12 +31,28 @@ class Filled:
         return (self.state != State.EMPTY).all(1)
 
 
+def frame_step(time: np.ndarray) -> float:
+    """The usual number of seconds from a frame to the next; 0 for a single frame."""
+    return float(np.median(np.diff(time))) if len(time) > 1 else 0.0
+
+
+def gap_in_frames(max_gap: float, time: np.ndarray) -> float:
+    """The longest gap to interpolate, given in seconds, in frames."""
+    step = frame_step(time)
+    return max_gap / step + 1e-6 if step else 0.0
+
+
+def longest_step(max_gap: float, time: np.ndarray) -> float:
+    """Seconds between two frames beyond which the time between them is a gap that is too long."""
+    return max_gap + 1.5 * frame_step(time)
+
+
 def fill(
     keypoints: np.ndarray,
     confidence: np.ndarray,
     *,
     min_confidence: float,
-    max_gap: int,
+    max_gap: float,
     hides_joints: bool,
 ) -> Filled:
     """Decide about every joint of every frame.
@@ -65,7 +80,7 @@ def fill(
     return fill_masked(detections, max_gap=max_gap)
 
 
-def fill_masked(detections: Detections, *, max_gap: int) -> Filled:
+def fill_masked(detections: Detections, *, max_gap: float) -> Filled:
     """What a masked model is given: missing joints hidden, frames that lack most interpolated.
 
     Args:

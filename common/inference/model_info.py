@@ -81,7 +81,7 @@ class ModelInfo:
             "causal": int(self.rule.causal),
             "frame_rate": self.frame_rate,
             "n_joints": self.skeleton.num_joints,
-            "normalisation": self.normalisation,
+            "normalise": self.normalisation,
         }
 
 
@@ -132,7 +132,7 @@ def read_info(record: Mapping[str, Any], path: Path, *, rate: float | None = Non
         ),
         frame_rate=_rate(frame_rate, path),
         skeleton=_BY_JOINTS[joints],
-        normalisation=str(record.get("normalisation", "width")),
+        normalisation=str(record.get("normalise", "width")),
         assumed=tuple(assumed),
     )
 

@@ -133,9 +133,17 @@ def _by_width(keypoints: Tensor, camera: PinholeCamera) -> Tensor:
     return normalise_screen(keypoints, width=width, height=height)
 
 
-NORMALISATIONS = {"width": _by_width}
+def _by_longer_side(keypoints: Tensor, camera: PinholeCamera) -> Tensor:
+    return _by_width(keypoints, camera) * (camera.size[0] / max(camera.size))
+
+
+def _as_rays(keypoints: Tensor, camera: PinholeCamera) -> Tensor:
+    return (keypoints - keypoints.new_tensor(camera.centre)) / keypoints.new_tensor(camera.focal)
+
+
+NORMALISATIONS = {"width": _by_width, "longer": _by_longer_side, "rays": _as_rays}
 
 
 def model_input(keypoints: Tensor, camera: PinholeCamera, info: ModelInfo) -> Tensor:
-    """Pixels (..., J, 2) of a camera in the input space of a model."""
+    """Undistorted pixels (..., J, 2) of a camera in the input space of a model."""
     return NORMALISATIONS[info.normalisation](keypoints, camera)

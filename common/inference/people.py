@@ -7,11 +7,18 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from common.data.detections import MAX_GAP
 from common.data.skeleton import Skeleton
 from common.errors import UserError
 from common.inference.calibration import undistort
 from common.inference.lifting import Clip, lift_clip, runs
-from common.inference.missing import MAX_GAP, MIN_CONFIDENCE, Filled, fill
+from common.inference.missing import (
+    MIN_CONFIDENCE,
+    Filled,
+    fill,
+    gap_in_frames,
+    longest_step,
+)
 from common.inference.models import LiftingModel, model_input
 from common.inference.motion import Motion, PinholeCamera, State
 from common.inference.place import World, level, root_path, world_of_pitch
@@ -28,14 +35,14 @@ class LiftOptions:
 
     Attributes:
         min_confidence: joints below it count as not detected.
-        max_gap: the longest gap that is interpolated, in frames.
+        max_gap: the longest gap that is interpolated, in seconds.
         smooth: a key of `SMOOTHERS`; None leaves the result as it is.
         pitch: degrees that the camera looks down; None to find out.
         height: metres of the camera above the ground; None to find out.
     """
 
     min_confidence: float = MIN_CONFIDENCE
-    max_gap: int = MAX_GAP
+    max_gap: float = MAX_GAP
     smooth: str | None = None
     pitch: float | None = None
     height: float | None = None
@@ -147,11 +154,6 @@ def _chosen(person: Person, joints: Sequence[int]) -> Person:
     return Person(person.name, person.keypoints[:, joints], person.confidence[:, joints])
 
 
-def longest_step(time: np.ndarray, max_gap: int) -> float:
-    """Seconds between two frames beyond which nothing is known of the time between."""
-    return (max_gap + 1.5) * float(np.median(np.diff(time))) if len(time) > 1 else np.inf
-
-
 def _lift(
     person: Person,
     time: np.ndarray,
@@ -166,7 +168,7 @@ def _lift(
         person.keypoints,
         person.confidence,
         min_confidence=options.min_confidence,
-        max_gap=options.max_gap,
+        max_gap=gap_in_frames(options.max_gap, time),
         hides_joints=model.info.hides_joints,
     )
     straight = undistort(filled.keypoints, camera)
@@ -174,7 +176,7 @@ def _lift(
     root = np.full((len(poses), 3), np.nan, np.float32)
     smoother = SMOOTHERS[options.smooth] if options.smooth else None
     rough = [0.0, 0.0, 0.0]  # before, after, frames
-    for part in runs(filled.usable, time, longest_step=longest_step(time, options.max_gap)):
+    for part in runs(filled.usable, time, longest_step=longest_step(options.max_gap, time)):
         begin = perf_counter()
         of_run = model_clip(straight[part], filled.hidden, part, time, camera, model)
         poses[part] = lift_clip(model, of_run, progress=progress)

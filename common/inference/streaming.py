@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from common.data.detections import MAX_GAP
 from common.errors import UserError
 from common.inference.calibration import assumed_camera, undistort
 from common.inference.lifting import Clip, lift_targets
-from common.inference.missing import MAX_GAP, MIN_CONFIDENCE, MIN_SEEN
+from common.inference.missing import MIN_CONFIDENCE, MIN_SEEN
 from common.inference.models import LiftingModel, model_input
 from common.inference.motion import PinholeCamera, State
 
@@ -66,7 +67,7 @@ class StreamingLifter:
         fps: float | None = None,
         camera: PinholeCamera | None = None,
         min_confidence: float = MIN_CONFIDENCE,
-        max_gap: int = MAX_GAP,
+        max_gap: float = MAX_GAP,
     ) -> None:
         """Start a stream.
 
@@ -77,7 +78,7 @@ class StreamingLifter:
             fps: frames per second; None if each frame comes with its time.
             camera: its distortion is removed; None to assume one without.
             min_confidence: joints below it count as not detected.
-            max_gap: frames for which a joint that is not detected keeps its place.
+            max_gap: seconds for which a joint that is not detected keeps its place.
 
         Raises:
             UserError: an invalid lag or rate.
@@ -91,7 +92,7 @@ class StreamingLifter:
         self.min_confidence, self.max_gap = min_confidence, max_gap
         joints = model.info.skeleton.num_joints
         self._last = np.full((joints, 2), np.nan, np.float32)  # pixels of each joint when seen
-        self._unseen = np.zeros(joints, np.int64)  # frames since then
+        self._seen_at = np.full(joints, -np.inf)  # seconds
         self._frames: deque[_Frame] = deque()
         self._next = 0  # number of the frame whose pose comes next
 
@@ -143,9 +144,9 @@ class StreamingLifter:
         if points.shape != (joints, 2) or sure.shape != (joints,):
             raise UserError(f"keypoints have shape {points.shape}, ({joints}, 2) is needed")
         seen = np.isfinite(points).all(-1) & (sure >= self.min_confidence)
-        self._unseen = np.where(seen, 0, self._unseen + 1)
+        self._seen_at[seen] = time
         self._last[seen] = points[seen]
-        held = ~seen & np.isfinite(self._last).all(-1) & (self._unseen <= self.max_gap)
+        held = time - self._seen_at <= self.max_gap + 1e-6
         state = np.where(seen, State.SEEN, State.INTERPOLATED).astype(np.uint8)
         hidden = np.zeros(joints, bool)
         if self.model.info.hides_joints and seen.sum() >= min(MIN_SEEN, joints):
