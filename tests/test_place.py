@@ -186,6 +186,14 @@ fisheye = false
 [metadata]
 adjusted = false
 """
+QUALISYS = f"""<?xml version='1.0' encoding='ASCII'?>
+<calibration type="regular"><cameras><camera active="1" serial="cam01">
+<fov_video bottom="1079" left="0" right="1919" top="0"/>
+<transform r11="1" r12="0" r13="0" x="1460.2" y="-1909.1" z="1896.5"/>
+<intrinsic centerPointU="{950 * 64}" centerPointV="{550 * 64}" focalLengthU="{1500 * 64}"
+ focalLengthV="{1480 * 64}" focallength="9.3" radialDistortion1="0.1" radialDistortion2="-0.05"
+ radialDistortion3="0.01" tangentalDistortion1="0.001" tangentalDistortion2="0.002"/>
+</camera></cameras></calibration>"""
 OURS = {
     "intrinsic": [
         {
@@ -200,14 +208,14 @@ OURS = {
 }
 
 
-@pytest.mark.parametrize("content", [OPENCV, STORAGE, OURS, POSE2SIM, "npz"], ids=str)
+@pytest.mark.parametrize("content", [OPENCV, STORAGE, OURS, POSE2SIM, QUALISYS, "npz"], ids=str)
 def test_calibration_files(tmp_path, content):
     path = tmp_path / "camera.json"
     if content == "npz":
         path = path.with_suffix(".npz")
         np.savez(path, mtx=np.array(MATRIX, float), dist=np.array(DISTORTION))
     elif isinstance(content, str):
-        path = path.with_suffix(".toml")
+        path = path.with_suffix(".toml" if content == POSE2SIM else ".txt")
         path.write_text(content)
     else:
         path.write_text(json.dumps(content))
@@ -245,6 +253,11 @@ NOT_CAMERAS = [
     '{"intrinsic": [1, 2]}',
     '{"a": {"K": 1}, "b": {"K": 2}}',
     "[" * 100_000,
+    "<a",
+    "<a><camera/></a>",
+    "<a><camera><fov_video/><intrinsic/></camera></a>",
+    "<a>" * 20_000,
+    '<!DOCTYPE a [<!ENTITY b "' + "c" * 1000 + '">]><a>&b;&b;</a>',
 ]
 
 

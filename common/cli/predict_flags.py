@@ -223,8 +223,8 @@ def _add_camera_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--calibration",
         type=Path,
-        help="intrinsics and distortion: OpenCV as JSON or npz, Pose2Sim's TOML, or the form of "
-        "h36m_cameras.json",
+        help="intrinsics and distortion: OpenCV as JSON or npz, Pose2Sim's TOML, Qualisys, or the "
+        "form of h36m_cameras.json",
     )
     group.add_argument("--camera", help="which camera of the calibration file")
     group.add_argument(

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -24,6 +25,10 @@ _DISTORTION = (
     *("dist_coeffs", "distCoeffs", "dist", "distortion_coefficients", "distortions"),
     "distortion",
 )
+QUALISYS_UNIT = 64.0
+_EDGES = ("left", "top", "right", "bottom")
+_QUALISYS = ("focalLength", "centerPoint")
+_TANGENTIAL = ("tangentalDistortion1", "tangentalDistortion2")  # spelt so in the files
 _WIDTHS = (("image_width", "image_height"), ("width", "height"), ("res_w", "res_h"))
 
 
@@ -48,7 +53,7 @@ def read_camera(path: Path, size: tuple[int, int], name: str | None = None) -> P
 
     Args:
         path: JSON or npz with a camera matrix and distortion coefficients (OpenCV), JSON with
-            `intrinsic` (`h36m_cameras.json`), or a TOML file of Pose2Sim.
+            `intrinsic` (`h36m_cameras.json`), a TOML file of Pose2Sim, or XML of Qualisys.
         size: width and height of the recording; a camera that was calibrated at another size of
             the same shape is scaled to it.
         name: which camera of the file, by name or number from 0; None where there is one.
@@ -86,12 +91,35 @@ def _content(path: Path) -> Any:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise UserError(f"{path}: {path.stat().st_size} bytes, too large for a calibration")
         text = path.read_text(encoding="utf-8")
+        if text.lstrip().startswith("<"):
+            return _qualisys(ElementTree.fromstring(text))
         return tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, SyntaxError, KeyError) as error:
         reason = str(error)[:100] or type(error).__name__
-        raise UserError(f"{path}: neither JSON, TOML nor npz ({reason})") from None
+        raise UserError(f"{path}: no calibration as JSON, TOML, XML or npz ({reason})") from None
+
+
+def _qualisys(root: ElementTree.Element) -> dict[str, Any]:
+    """The cameras of a calibration of Qualisys (.qca.txt), whose lengths are 64ths of pixels."""
+    cameras = {}
+    for number, camera in enumerate(root.iter("camera")):
+        inner, image = camera.find("intrinsic"), camera.find("fov_video")
+        if inner is None or image is None:
+            continue
+        left, top, right, bottom = (float(image.attrib[k]) for k in _EDGES)
+        u, v = (
+            [float(inner.attrib[f"{what}{axis}"]) / QUALISYS_UNIT for what in _QUALISYS]
+            for axis in "UV"
+        )
+        lens = ("radialDistortion1", "radialDistortion2", *_TANGENTIAL, "radialDistortion3")
+        cameras[camera.attrib.get("serial", str(number))] = {
+            "matrix": [[u[0], 0, u[1] - left], [0, v[0], v[1] - top], [0, 0, 1]],
+            "distortions": [float(inner.attrib.get(name, 0)) for name in lens],
+            "size": [right - left + 1, bottom - top + 1],
+        }
+    return cameras
 
 
 def _found(content: Any) -> dict[str, Mapping[str, Any]]:
