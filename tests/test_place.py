@@ -230,6 +230,8 @@ def test_a_calibration_of_another_size_is_scaled_or_refused(tmp_path):
     path.write_text(json.dumps(STORAGE))
     camera = read_camera(path, (960, 540))
     assert camera.focal == (750, 740) and camera.size == (960, 540)
+    padded = read_camera(path, (1920, 1088))  # blocks of a codec
+    assert padded.focal == (1500, 1480) and padded.size == (1920, 1088)
     with pytest.raises(UserError, match="calibrated for 1920x1080, the recording is 1080x1920"):
         read_camera(path, (1080, 1920))
 

@@ -4,6 +4,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,6 +20,7 @@ from common.inference.motion import PinholeCamera
 ASSUMED_FOCAL = 1.0
 UNDISTORTION_STEPS = 30
 MAX_FILE_BYTES = 50_000_000
+CODEC_BLOCK = 16  # pixels: a video of 1080 lines may be stored with 1088, which is no scaling
 SAME_SHAPE = 0.02  # relative difference of two aspect ratios that count as equal
 _MATRIX = ("camera_matrix", "cameraMatrix", "K", "mtx", "matrix", "intrinsic_matrix", "intrinsics")
 _DISTORTION = (
@@ -206,17 +208,19 @@ def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
 
 def _scaled(camera: PinholeCamera, size: tuple[int, int], path: Path) -> PinholeCamera:
     (width, height), (old_width, old_height) = size, camera.size
+    if max(abs(width - old_width), abs(height - old_height)) < CODEC_BLOCK:
+        return replace(camera, size=size)
     factor = width / old_width
     if abs(old_height * factor / height - 1) > SAME_SHAPE:
         raise UserError(
             f"{path}: the camera was calibrated for {old_width}x{old_height}, the recording is "
             f"{width}x{height}: give the calibration of this recording"
         )
-    return PinholeCamera(
+    return replace(
+        camera,
         size=size,
         focal=(camera.focal[0] * factor, camera.focal[1] * factor),
         centre=(camera.centre[0] * factor, camera.centre[1] * factor),
-        distortion=camera.distortion,
     )
 
 
