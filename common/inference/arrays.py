@@ -77,7 +77,8 @@ def checked_keypoints(keypoints: np.ndarray) -> np.ndarray:
     if len(shape) != 3 or not shape[0] or shape[1] not in (16, 17) or shape[2] not in (2, 3):
         raise UserError(f"keypoints have shape {shape}, (frames, 17 or 16, 2 or 3) is needed")
     try:
-        return np.asarray(keypoints, dtype=np.float32)
+        with np.errstate(over="ignore"):  # infinite is not detected
+            return np.asarray(keypoints, dtype=np.float32)
     except (TypeError, ValueError):
         raise UserError("keypoints are no array of numbers") from None
 

@@ -8,6 +8,7 @@ from common.data.detections import Detections, interpolate
 from common.inference.motion import State
 
 MIN_CONFIDENCE = 0.3
+LARGEST_PIXEL = 1e6  # what lies further out is no detection
 MIN_SEEN = 6  # joints of a frame that a masked model has to see
 
 
@@ -101,7 +102,8 @@ def fill_masked(detections: Detections, *, max_gap: float) -> Filled:
 def _detected(keypoints: np.ndarray, confidence: np.ndarray, min_confidence: float) -> Detections:
     """The joints that count as detected; (0, 0) was dealt with where the file was read."""
     both = np.concatenate([keypoints, confidence[..., None]], axis=-1).astype(np.float32)
-    both[~np.isfinite(both).all(-1) | (both[..., 2] < min_confidence)] = np.nan
+    outside = ~(np.abs(both[..., :2]) < LARGEST_PIXEL).all(-1)  # or not a number
+    both[outside | ~(both[..., 2] >= min_confidence)] = np.nan
     return Detections.of(both, zero_is_missing=False)
 
 

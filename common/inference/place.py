@@ -48,12 +48,8 @@ def root_path(
     sound = (weight > 0).sum(1) >= min(MIN_JOINTS, poses.shape[1])
     if not sound.any():
         return np.full((len(poses), 3), np.nan, np.float32)
-    depth = np.full(len(poses), np.nan)
-    depth[sound] = _depths(poses[sound], ray[sound], weight[sound])
-    known = np.isfinite(depth)
-    if not known.any():
-        return np.full((len(poses), 3), np.nan, np.float32)
-    depth = np.interp(time, time[known], np.log(depth[known]))  # a scale: smooth its logarithm
+    found = _depths(poses[sound], ray[sound], weight[sound])
+    depth = np.interp(time, time[sound], np.log(found))  # a scale: smooth its logarithm
     depth = np.exp(savitzky_golay(depth, time))
     root = np.empty((len(poses), 3))
     root[:, 2] = depth
@@ -69,14 +65,26 @@ def root_path(
 
 
 def _depths(poses: np.ndarray, ray: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Depth of the root (L,) by least squares; NaN where it is not determined."""
+    """Depth of the root (L,) by least squares; by size alone where that does not determine it."""
     row = weight.astype(np.float64)
-    depth = np.full(len(poses), np.nan)
+    by_size = _depth_by_size(poses, ray, row)
+    depth = by_size
     for _ in range(REFINEMENTS):
-        depth = _solve(poses, ray, row)
-        joint_depth = poses[..., 2] + np.where(np.isfinite(depth), depth, MAX_DEPTH)[:, None]
+        solved = _solve(poses, ray, row)
+        depth = np.where(np.isfinite(solved), solved, by_size)
+        joint_depth = poses[..., 2] + depth[:, None]
         row = weight / joint_depth.clip(min=MIN_DEPTH) ** 2
     return depth
+
+
+def _depth_by_size(poses: np.ndarray, ray: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """How far away a flat body (L,) of this width and height looks as large as in the image."""
+
+    def size(points: np.ndarray) -> np.ndarray:
+        mean = (row[..., None] * points).sum(1) / row.sum(1)[:, None]
+        return np.sqrt((row[..., None] * (points - mean[:, None]) ** 2).sum((1, 2)))
+
+    return (size(poses[..., :2]) / size(ray).clip(min=1e-9)).clip(MIN_DEPTH, MAX_DEPTH)
 
 
 def _solve(poses: np.ndarray, ray: np.ndarray, row: np.ndarray) -> np.ndarray:
