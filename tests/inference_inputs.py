@@ -27,13 +27,13 @@ def sample_pixels(subject: str = "S9", action: str = "Dancing", camera: int = 0)
 
 def sample_size(subject: str = "S9", camera: int = 0) -> tuple[int, int]:
     """Width and height of a camera of the sample."""
-    view = load_cameras(SAMPLE)[subject][camera]
+    view = load_cameras(SAMPLE).by_subject[subject][camera]
     return view.width, view.height
 
 
 def sample_camera(subject: str = "S9", camera: int = 0) -> PinholeCamera:
     """A camera of the sample with its distortion."""
-    view = load_cameras(SAMPLE)[subject][camera]
+    view = load_cameras(SAMPLE).by_subject[subject][camera]
     focal = view.intrinsics[:2].double() * view.width / 2
     centre = (view.intrinsics[2:4] + torch.tensor([1, view.height / view.width])) * view.width / 2
     k1, k2, k3, p2, p1 = view.intrinsics[4:].tolist()

@@ -9,12 +9,13 @@ import torch
 from inference_inputs import COMPLETER, FPS, LIFTER, MASKED, sample_pixels, sample_size, write_model
 
 from common.cli import configs
+from common.data.camera import NORMALISATIONS
 from common.errors import UserError
 from common.inference import lift_keypoints, load_model
 from common.inference.completion import load_completion
 from common.inference.export import export_model
 from common.inference.model_info import read_info
-from common.inference.models import NORMALISATIONS, model_input
+from common.inference.models import model_input
 from common.inference.motion import PinholeCamera
 from common.inference.onnx_model import load_onnx
 from common.training.checkpoint import released_format, save_torch

@@ -28,14 +28,14 @@ from common.inference.smoothing import SMOOTHERS, jitter
 def true_poses(subject: str, action: str, camera: int = 0) -> np.ndarray:
     """(L, 17, 3) float64 metres in camera space."""
     world = load_npz(SAMPLE / "data_3d_h36m.npz")["positions_3d"][subject][action]
-    view = load_cameras(SAMPLE)[subject][camera]
+    view = load_cameras(SAMPLE).by_subject[subject][camera]
     points = float_tensor(world[:, list(H36M_32_TO_17)])
     return world_to_camera(points, view.orientation, view.centre).double().numpy()
 
 
 def true_up(subject: str, camera: int = 0) -> np.ndarray:
     """(3,) what is up along a camera's axes."""
-    view = load_cameras(SAMPLE)[subject][camera]
+    view = load_cameras(SAMPLE).by_subject[subject][camera]
     ends = float_tensor(np.array([[0, 0, 0], [0, 0, 1.0]]))
     foot, top = world_to_camera(ends, view.orientation, view.centre).numpy()
     return top - foot

@@ -35,7 +35,7 @@ class ModelInfo:
         rule: its windows: T frames, frame step, target frame.
         frame_rate: of the poses that it was trained on, frames per second.
         skeleton: of its poses.
-        normalisation: how pixels become its input, a key of `NORMALISATIONS`.
+        normalisation: how pixels become its input, one of `common.data.camera.NORMALISATIONS`.
         assumed: what the file does not say and was assumed, in words.
     """
 

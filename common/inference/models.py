@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.data.camera import normalise_screen
+from common.data.camera import NORMALISATIONS, CameraView, normalise_screen
 from common.data.pose_ops import mirror_mask, mirror_pose, with_zero_root
 from common.errors import UserError
 from common.inference.model_info import LIFTING_TASKS, ModelInfo, Network
@@ -128,22 +128,21 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _by_width(keypoints: Tensor, camera: PinholeCamera) -> Tensor:
-    width, height = camera.size
-    return normalise_screen(keypoints, width=width, height=height)
-
-
-def _by_longer_side(keypoints: Tensor, camera: PinholeCamera) -> Tensor:
-    return _by_width(keypoints, camera) * (camera.size[0] / max(camera.size))
-
-
-def _as_rays(keypoints: Tensor, camera: PinholeCamera) -> Tensor:
-    return (keypoints - keypoints.new_tensor(camera.centre)) / keypoints.new_tensor(camera.focal)
-
-
-NORMALISATIONS = {"width": _by_width, "longer": _by_longer_side, "rays": _as_rays}
-
-
 def model_input(keypoints: Tensor, camera: PinholeCamera, info: ModelInfo) -> Tensor:
     """Undistorted pixels (..., J, 2) of a camera in the input space of a model."""
-    return NORMALISATIONS[info.normalisation](keypoints, camera)
+    width, height = camera.size
+    focal, centre = (keypoints.new_tensor(pair) for pair in (camera.focal, camera.centre))
+    view = CameraView(
+        intrinsics=torch.cat(
+            [
+                focal / width * 2,
+                normalise_screen(centre, width=width, height=height),
+                keypoints.new_zeros(5),
+            ]
+        ),
+        orientation=keypoints.new_tensor([1.0, 0, 0, 0]),
+        centre=keypoints.new_zeros(3),
+        width=width,
+        height=height,
+    )
+    return view.normalise(keypoints, info.normalisation)
