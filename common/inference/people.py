@@ -27,6 +27,7 @@ from common.keypoints.recording import Person, Recording
 
 # The weight of an interpolated joint beside that of a detected one when a person is placed.
 INTERPOLATED_WEIGHT = 0.1
+LEVELLED_FRAMES = 20_000  # at most: more do not tell more of what is up
 
 
 @dataclass(frozen=True)
@@ -225,8 +226,10 @@ def _world(
     """The world of all people together."""
     absolute = [one.poses + one.root[:, None] for one in lifted]
     known = [np.isfinite(points).all((1, 2)) for points in absolute]
-    points = np.concatenate([p[k] for p, k in zip(absolute, known, strict=True)]).astype(float)
+    points = np.concatenate([p[k] for p, k in zip(absolute, known, strict=True)])
     times = np.concatenate([time[k] for k in known])
+    enough = slice(None, None, len(times) // LEVELLED_FRAMES + 1)
+    points, times = points[enough].astype(np.float64), times[enough]
     if options.pitch is None:
         return level(points, times, skeleton, options.height)
     feet = points[:, [j for j, name in enumerate(skeleton.joint_names) if "foot" in name]]

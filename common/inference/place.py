@@ -9,6 +9,7 @@ from common.inference.motion import PinholeCamera
 from common.inference.smoothing import savitzky_golay
 
 REFINEMENTS = 3
+PART = 4096  # frames placed at once
 MIN_DEPTH, MAX_DEPTH = 0.3, 100.0  # metres
 MIN_JOINTS = 3
 
@@ -44,11 +45,16 @@ def root_path(
     """
     weight = np.where(np.isfinite(keypoints).all(-1), weight, 0.0)
     ray = np.where(weight[..., None] > 0, rays(keypoints, camera), 0.0)
-    poses = poses.astype(np.float64)
     sound = (weight > 0).sum(1) >= min(MIN_JOINTS, poses.shape[1])
     if not sound.any():
         return np.full((len(poses), 3), np.nan, np.float32)
-    found = _depths(poses[sound], ray[sound], weight[sound])
+    frames = np.flatnonzero(sound)
+    found = np.concatenate(
+        [
+            _depths(poses[part].astype(np.float64), ray[part], weight[part])
+            for part in np.split(frames, range(PART, len(frames), PART))
+        ]
+    )
     depth = np.interp(time, time[sound], np.log(found))  # a scale: smooth its logarithm
     depth = np.exp(savitzky_golay(depth, time))
     root = np.empty((len(poses), 3))
