@@ -4,6 +4,11 @@ For a detector in an environment of its own: the file that it writes is an input
 `python -m common.predict` in any other, `--video VIDEO` beside it to draw on the frames.
 """
 
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ from common.keypoints.detectors.registry import DETECTORS
 from common.keypoints.formats.video import detect
 from common.keypoints.table import PoseTable
 from common.log import LOG
+from common.outputs import check_output
 
 
 def main() -> None:
@@ -31,8 +37,7 @@ def main() -> None:
         raise UserError(f"--output {args.output}: a name that ends in .npz is needed")
     if args.output.exists() and not args.force:
         raise UserError(f"--output {args.output} is there already; --force replaces it")
-    if not args.output.parent.is_dir():
-        raise UserError(f"--output {args.output}: no folder {args.output.parent}")
+    check_output(args.output, inputs=[args.video], force=True, flag="--output")
     write(args.output, detect(args.video, args.detector))
 
 

@@ -1,5 +1,10 @@
 """Export a lifter or a masked lifting model: `python -m common.export weights.pth model.onnx`."""
 
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
 from common.cli.entry import run_script
 from common.cli.predict_flags import export
 from common.inference.export import export_model

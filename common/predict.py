@@ -1,5 +1,10 @@
 """From a video, or the keypoints of any detector, to 3D: `python -m common.predict INPUT`."""
 
+from common.interrupts import end_on_signals
+
+if __name__ == "__main__":  # before the imports that take a while
+    end_on_signals()
+
 import platform
 from collections.abc import Mapping, Sequence
 from time import perf_counter
@@ -29,6 +34,7 @@ from common.keypoints.recording import Recording
 from common.log import LOG
 from common.motion_files.registry import WRITERS
 from common.motion_files.writer import WriteOptions
+from common.outputs import check_output
 
 
 def main() -> None:
@@ -54,6 +60,25 @@ def _check_output(config: PredictConfig) -> None:
     """Require, before anything is computed, that nothing is overwritten unasked."""
     if config.output.exists() and not config.output.is_dir():
         raise UserError(f"--output {config.output} is a file, a folder is needed")
+    if not config.output.is_dir():
+        return
+    inputs = [
+        str(path)
+        for path in (
+            config.source,
+            config.read.video,
+            config.model.weights,
+            config.model.onnx,
+            config.camera.calibration,
+        )
+        if path is not None
+    ]
+    for name in config.formats:
+        for path in (
+            *WRITERS[name].paths(1, config.output),
+            *WRITERS[name].existing(config.output),
+        ):
+            check_output(path, inputs=inputs, force=True, flag="--output")
     there = [str(path) for name in config.formats for path in WRITERS[name].existing(config.output)]
     if there and not config.force:
         raise UserError(f"{listing(there)} exists; --force replaces it, or choose another --output")

@@ -214,3 +214,19 @@ def test_mistakes_of_both_commands_end_with_code_2(mistake, tmp_path, keypoints)
 def test_export_says_what_it_needs(run):
     with pytest.raises(UserError, match="no such folder"):
         run(export, LIFTER, "absent/x.onnx")
+
+
+def test_inputs_and_links_are_not_replaced_even_by_force(run, tmp_path, keypoints):
+    out = tmp_path / "out"
+    out.mkdir()
+    source = keypoints.rename(out / "poses.npz")
+    words = ["--output", "out", "--model", LIFTER, *TOLD, "--force"]
+    with pytest.raises(UserError, match="poses.npz is read by this run"):
+        run(predict, source, *words)
+    (out / "poses.csv").symlink_to(source)
+    with pytest.raises(UserError, match="poses.csv is a link"):
+        run(predict, source, *words, "--write", "csv")
+    with pytest.raises(UserError, match="is read by this run"):
+        weights = tmp_path / "model.onnx"
+        weights.write_bytes(LIFTER.read_bytes())
+        run(export, weights, weights, "--force")

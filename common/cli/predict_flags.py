@@ -19,6 +19,7 @@ from common.inference.smoothing import SMOOTHERS
 from common.keypoints.formats.registry import FORMATS
 from common.keypoints.options import ReadOptions
 from common.motion_files.registry import WRITERS
+from common.outputs import check_output
 
 DEFAULT_FORMATS = "npz"
 
@@ -113,6 +114,7 @@ def predict(argv: Sequence[str] | None = None) -> PredictConfig:
             fps=args.fps,
             sequence=args.sequence,
             video=args.video,
+            undo_swaps=not args.keep_swaps,
         ),
         person=args.person,
         camera=CameraChoice(args.focal, args.fov, args.calibration, args.camera),
@@ -213,6 +215,11 @@ def _add_joint_flags(group: argparse._ArgumentGroup) -> None:
         help="longest gap to interpolate, in seconds",
     )
     group.add_argument(
+        "--keep_swaps",
+        action="store_true",
+        help="leave left and right joints as detected where they are exchanged for some frames",
+    )
+    group.add_argument(
         "--smooth", choices=tuple(SMOOTHERS), help="smooth the result: %(choices)s", metavar="HOW"
     )
 
@@ -310,8 +317,7 @@ def export(argv: Sequence[str] | None = None) -> ExportConfig:
     args = parser.parse_args(argv)
     if args.onnx.suffix != ".onnx":
         raise UserError(f"{args.onnx}: the name must end in .onnx")
-    if not args.onnx.absolute().parent.is_dir():
-        raise UserError(f"{args.onnx}: no such folder")
+    check_output(args.onnx, inputs=[args.weights], force=True)
     if args.onnx.exists() and not args.force:
         raise UserError(f"{args.onnx} exists; --force replaces it")
     return ExportConfig(args.weights, args.onnx, args.model_rate, args.force)
