@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from common.inference.calibration import distort
 from common.inference.motion import Motion, PinholeCamera
 
 _NEAREST = 0.1  # metres before the camera
@@ -38,15 +39,4 @@ def project(points: np.ndarray, camera: PinholeCamera) -> np.ndarray:
     """
     depth = np.where(points[..., 2:] > _NEAREST, points[..., 2:], np.nan)
     xy = points[..., :2] / depth
-    k1, k2, p1, p2, k3 = camera.distortion
-    r2 = np.sum(xy**2, axis=-1, keepdims=True)
-    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    product = 2 * xy[..., :1] * xy[..., 1:]
-    tangential = np.concatenate(
-        [
-            p1 * product + p2 * (r2 + 2 * xy[..., :1] ** 2),
-            p2 * product + p1 * (r2 + 2 * xy[..., 1:] ** 2),
-        ],
-        axis=-1,
-    )
-    return (xy * radial + tangential) * np.array(camera.focal) + np.array(camera.centre)
+    return distort(xy, camera) * np.array(camera.focal) + np.array(camera.centre)
