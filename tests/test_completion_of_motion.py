@@ -29,6 +29,13 @@ def world_poses(frames: int = 50) -> np.ndarray:
     return np.array(world[:frames, list(H36M_32_TO_17)], np.float64)
 
 
+def without(poses: np.ndarray, *joints: int) -> np.ndarray:
+    """The poses with some joints missing in every frame."""
+    poses = poses.copy()
+    poses[:, joints] = np.nan
+    return poses
+
+
 @pytest.mark.slow
 def test_what_is_given_stays_and_what_is_missing_is_filled_in():
     poses = world_poses()
@@ -58,6 +65,14 @@ def test_the_axes_of_the_input_do_not_matter():
         motions.append(complete(incomplete, MODEL, max_gap=0.1))
     for motion in motions[1:]:
         assert np.abs(motion.poses_3d - motions[0].poses_3d).max() < 1e-5
+
+
+@pytest.mark.parametrize("joints", [(6,), (1, 2, 3), (3, 6), (10,), (9, 10, 11, 12, 13)])
+def test_what_is_up_is_told_by_the_joints_that_are_there(joints):
+    poses = without(world_poses(), *joints)
+    for name, to_camera in AXES.items():
+        turned = poses @ AXES["z up"].T @ to_camera
+        assert find_axes(Incomplete(turned, np.arange(50) / FPS, H36M_17)) == name
 
 
 @pytest.mark.slow
@@ -99,6 +114,15 @@ def test_files_of_motion(tmp_path):
         ({"poses_3d": np.array("text")}, 30, "shape"),
         ({"others": np.zeros(3)}, 30, "no entry poses_3d"),
         ({"poses_3d": world_poses(5) * 1000}, 30, "metres are needed"),
+        ({"poses_3d": without(1000 * world_poses(5), 6)}, 30, "metres are needed"),
+        ({"poses_3d": without(1000 * world_poses(5), 0)}, 30, "metres are needed"),
+        ({"poses_3d": without(world_poses(5), *range(17))}, 30, "what is up cannot be told"),
+        ({"poses_3d": without(world_poses(5), *range(13))}, 30, "what is up cannot be told"),
+        (
+            {"poses_3d": without(world_poses(5), *range(2, 8), *range(9, 17))},
+            30,
+            "none of 5 frames",
+        ),
         ({"poses_3d": world_poses(5), "time": np.zeros(5)}, None, "does not increase"),
         ({"poses_3d": world_poses(5), "time": np.array(["a"] * 5)}, None, "x.npz"),
         ({"poses_3d": world_poses(5)[:, :16]}, 30, "completes poses of 17"),

@@ -14,12 +14,15 @@ def wrong_length_unit(pose_3d: np.ndarray, *, units_per_metre: float = 1.0) -> s
     """Why 3D poses are in another unit than they should be; "" if they may be right.
 
     Args:
-        pose_3d: (L, J, 3), NaN where not known.
+        pose_3d: (L, J, 3), NaN where not known; frames may lack some joints.
         units_per_metre: of the unit that is needed: 1 for metres, 1000 for millimetres.
     """
-    with np.errstate(invalid="ignore", over="ignore"):  # infinity is found elsewhere
-        relative = np.abs(pose_3d - pose_3d[:, :1]).reshape(len(pose_3d), -1).max(1)
-    known = relative[np.isfinite(relative)]
+    there = np.isfinite(pose_3d).all(-1)  # infinity is found elsewhere
+    first = there.argmax(1)[:, None, None]  # the root, or what stands in for it where it is missing
+    with np.errstate(invalid="ignore", over="ignore"):
+        offset = np.abs(pose_3d - np.take_along_axis(pose_3d, first, axis=1))
+        relative = np.where(there[..., None], offset, 0).reshape(len(pose_3d), -1).max(1)
+    known = relative[(there.sum(1) > 1) & np.isfinite(relative)]
     if not len(known):
         return ""
     size = float(np.median(known)) / units_per_metre

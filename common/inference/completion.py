@@ -14,7 +14,13 @@ from common.data.units import wrong_length_unit
 from common.errors import UserError
 from common.inference.arrays import checked_time
 from common.inference.lifting import Clip, lift_clip, runs
-from common.inference.missing import Filled, fill_masked, gap_in_frames, longest_step
+from common.inference.missing import (
+    MIN_SEEN,
+    Filled,
+    fill_masked,
+    gap_in_frames,
+    longest_step,
+)
 from common.inference.model_info import COMPLETION_TASKS
 from common.inference.models import LiftingModel, choose_device
 from common.inference.motion import Motion, PinholeCamera, State
@@ -27,6 +33,7 @@ AXES = {
     "z up": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
     "y up": np.diag([1.0, -1, -1]),
 }
+LOWER_BODY, UPPER_BODY = ("foot", "knee", "hip"), ("head", "neck", "thorax", "shoulder")
 UP = {"y down": (1, -1), "z up": (2, 1), "y up": (1, 1)}  # axis and sign of what is up
 TO_WORLD = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # of y down to z up
 NO_CAMERA = PinholeCamera((1000, 1000), (1000.0, 1000.0), (500.0, 500.0), assumed=True)
@@ -138,7 +145,11 @@ def complete(
     max_gap: float,
     record: dict[str, str] | None = None,
 ) -> Motion:
-    """Fill in the missing joints of 3D motion; see `complete_file`."""
+    """Fill in the missing joints of 3D motion; see `complete_file`.
+
+    Raises:
+        UserError: no frame has enough joints.
+    """
     axes = find_axes(incomplete)
     LOG.info("the motion is taken to have %s", axes)
     poses = incomplete.poses @ AXES[axes].T
@@ -149,6 +160,11 @@ def complete(
     relative[:, 0] = np.where(np.isfinite(root), 0.0, np.nan)
     found = Detections(relative, seen.astype(np.float64), seen)
     filled = fill_masked(found, max_gap=bridged)
+    if not filled.usable.any():
+        raise UserError(
+            f"none of {len(poses)} frames has the joints that are needed: the root or both hips, "
+            f"and {MIN_SEEN} joints"
+        )
     completed = _complete(filled, incomplete.time, model, max_gap)
     absolute = completed + root[:, None]
     absolute = np.where((filled.state == State.SEEN)[..., None], poses, absolute)
@@ -171,15 +187,33 @@ def complete(
 
 
 def find_axes(incomplete: Incomplete) -> str:
-    """What is up in 3D motion, a key of `AXES`: where the body mostly points from feet to head."""
+    """What is up in 3D motion, a key of `AXES`: the usual direction from legs to head.
+
+    Joints that are missing, a whole leg or the head, do not count.
+
+    Raises:
+        UserError: no frame has joints of the upper and of the lower body.
+    """
     names = incomplete.skeleton.joint_names
-    feet = incomplete.poses[:, [j for j, name in enumerate(names) if "foot" in name]].mean(1)
-    body = incomplete.poses[:, names.index("head")] - feet
-    body = body[np.isfinite(body).all(-1)]
+    ends = [
+        [j for j, name in enumerate(names) if name.split()[-1] in wanted]
+        for wanted in (LOWER_BODY, UPPER_BODY)
+    ]
+    lower, upper = (_mean_of_known(incomplete.poses[:, joints]) for joints in ends)
+    body = (upper - lower)[np.isfinite(upper - lower).all(-1)]
     if not len(body):
-        return "y down"
+        raise UserError(
+            "what is up cannot be told: no frame has joints of the upper and of the lower body"
+        )
     mean = np.median(body, axis=0)
     return max(UP, key=lambda name: mean[UP[name][0]] * UP[name][1])
+
+
+def _mean_of_known(points: np.ndarray) -> np.ndarray:
+    """The mean (L, 3) of the points (L, K, 3) that are not missing; NaN where all are."""
+    known = np.isfinite(points).all(-1, keepdims=True)
+    count = known.sum(1)
+    return np.where(count > 0, np.where(known, points, 0).sum(1) / np.maximum(count, 1), np.nan)
 
 
 def _root(poses: np.ndarray, skeleton: Skeleton, max_gap: float) -> np.ndarray:
