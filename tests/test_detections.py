@@ -85,6 +85,18 @@ def test_a_joint_derived_from_a_missing_one_is_missing():
     assert len(ours.complete()) == 4
 
 
+def test_a_derived_joint_is_as_sure_as_the_least_sure_that_it_is_made_of():
+    poses = np.random.default_rng(2).uniform(1, 900, (3, 17, 2))
+    confidence = np.random.default_rng(3).uniform(0.2, 1, (3, 17, 1))
+    confidence[:, 3] = 1.0  # the left ear is surer than the shoulders, and lies beyond them
+    confidence[1, 4] = 0  # without the right ear the head is made of the left one
+    ours = Detections.of(np.concatenate([poses, confidence], axis=-1)).converted(COCO.to_ours)
+    assert ours.seen.all()
+    for frame, ears in enumerate(([3, 4], [3], [3, 4])):
+        least = confidence[frame, [*ears, 5, 6], 0].min()
+        assert ours.confidence[frame, 10] == pytest.approx(least)
+
+
 # ---- the loaders
 
 

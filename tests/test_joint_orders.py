@@ -161,6 +161,11 @@ def test_the_fit_of_the_head_is_that_of_the_sample():
 def test_layouts_share_the_orders():
     assert [order for layout in LAYOUTS.values() for order in layout.orders] == list(ORDERS)
     pose = np.random.default_rng(0).normal(size=(2, 17, 2))
-    assert LAYOUTS["h36m"].to_ours(pose) is pose
-    converted, _ = BY_NAME["coco_17"].to_ours(pose, np.ones((2, 17)))
-    np.testing.assert_array_equal(LAYOUTS["coco"].to_ours(pose), converted)
+    confidence = np.random.default_rng(1).random((2, 17))
+    assert all(
+        a is b
+        for a, b in zip(LAYOUTS["h36m"].to_ours(pose, confidence), (pose, confidence), strict=True)
+    )
+    converted = BY_NAME["coco_17"].to_ours(pose, confidence)
+    for ours, wanted in zip(LAYOUTS["coco"].to_ours(pose, confidence), converted, strict=True):
+        np.testing.assert_array_equal(ours, wanted)

@@ -144,7 +144,7 @@ def test_coco_keypoints_become_ours():
     expected += [thorax + BEYOND_EARS * (mean("left_ear", "right_ear") - thorax)]
     for side in ("left", "right"):
         expected += [place[f"{side}_{part}"] for part in ("shoulder", "elbow", "wrist")]
-    ours = COCO.to_ours(np.stack([place[name] for name in names], axis=1))
+    ours, _ = COCO.to_ours(np.stack([place[name] for name in names], axis=1), np.ones((3, 17)))
     np.testing.assert_allclose(ours, np.stack(expected, axis=1))
 
 

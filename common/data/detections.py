@@ -16,6 +16,8 @@ from common.errors import listing, shown
 from common.log import LOG
 
 MAX_GAP = 0.5  # seconds
+# Poses and their confidences -> the same in another joint order.
+Conversion = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -76,18 +78,19 @@ class Detections:
             xy, confidence = self.xy.astype(np.float32), self.confidence.astype(np.float32)
         return Detections(xy, confidence, self.seen)
 
-    def converted(self, to_other: Callable[[np.ndarray], np.ndarray]) -> "Detections":
+    def converted(self, to_other: Conversion) -> "Detections":
         """The same in another joint order.
 
         Args:
-            to_other: (L, J, C) -> (L, J', C), linear in the joints, such as `Layout.to_ours`; a
+            to_other: (L, J, C) and (L, J) -> (L, J', C) and (L, J'), such as `Layout.to_ours`; a
                 joint that it derives from a missing one becomes NaN, that is missing, too.
         """
-        xy = to_other(self.xy)
-        confidence = to_other(np.where(self.seen, self.confidence, 0)[..., None])[..., 0]
+        xy, _ = to_other(self.xy, self.confidence)
         # A joint derived from one that was not detected is not detected either.
-        seen = to_other(np.where(self.seen, 0.0, np.nan)[..., None])[..., 0] == 0
-        return Detections(xy, np.where(seen, confidence, 0).clip(0, None), seen)
+        detected = np.where(self.seen[..., None], self.xy, np.nan)
+        found, confidence = to_other(detected, self.confidence)
+        seen = ~np.isnan(found).any(-1)
+        return Detections(xy, np.where(seen, confidence, 0), seen)
 
 
 def interpolate(detections: Detections, *, max_gap: float) -> Detections:

@@ -14,7 +14,7 @@ import numpy as np
 
 from common.data.joint_orders import ORDERS, JointOrder
 from common.data.skeleton import H36M_16, H36M_17
-from common.errors import UserError
+from common.errors import UserError, shown
 
 HIP = 0  # of ours
 
@@ -42,16 +42,13 @@ class Layout:
         """Whether poses are in our order as they are, with 17 or 16 joints."""
         return self.name == "h36m"
 
-    def to_ours(self, poses: np.ndarray) -> np.ndarray:
-        """Poses (L, J, C) of this order -> (L, J', C) of ours."""
-        if self.is_ours:
-            return poses
-        order = self.orders[0]
-        return order.to_ours(poses, np.ones(poses.shape[:2], poses.dtype))[0]
+    def to_ours(self, poses: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Poses (L, J, C) and confidences (L, J) in our order, see `JointOrder.to_ours`."""
+        return (poses, confidence) if self.is_ours else self.orders[0].to_ours(poses, confidence)
 
     def pose_to_ours(self, pose: np.ndarray) -> np.ndarray:
         """One pose (J, C) of this order -> (J', C) of ours."""
-        return self.to_ours(pose[None])[0]
+        return self.to_ours(pose[None], np.ones((1, len(pose))))[0][0]
 
 
 def _pairs(left: Sequence[int], right: Sequence[int]) -> frozenset[frozenset[int]]:
@@ -88,7 +85,7 @@ def layout_of(metadata: Any, where: str) -> Layout | None:
     if name is not None:
         if not isinstance(name, str) or name not in LAYOUTS:
             raise UserError(
-                f"{where}: the layout {str(name)[:40]!r} of its metadata is not one of "
+                f"{where}: the layout {shown(name)!r} of its metadata is not one of "
                 f"{', '.join(LAYOUTS)}; convert the joints to Human3.6M's order"
             )
         by_name = LAYOUTS[name]
@@ -97,13 +94,13 @@ def layout_of(metadata: Any, where: str) -> Layout | None:
     if pairs is not None and (not by_pairs or by_name not in (None, by_pairs[0])):
         told = f"; its layout_name is {by_name.name!r}" if by_name else ""
         raise UserError(
-            f"{where}: 'keypoints_symmetry' {symmetry} of its metadata is that of "
+            f"{where}: 'keypoints_symmetry' {shown(symmetry)} of its metadata is that of "
             f"{by_pairs[0].name if by_pairs else 'no known layout'}{told}"
         )
     layout = by_name or (by_pairs[0] if by_pairs else None)
     if layout is not None and number is not None and number not in layout.pairs:
         raise UserError(
-            f"{where}: 'num_joints' {number} of its metadata does not fit the layout "
+            f"{where}: 'num_joints' {shown(number)} of its metadata does not fit the layout "
             f"{layout.name!r} of {' or '.join(map(str, layout.pairs))} joints"
         )
     return layout
