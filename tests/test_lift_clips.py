@@ -226,7 +226,35 @@ def test_what_lies_beyond_a_long_gap_has_no_influence(model):
 )
 def test_arrays_of_another_form(model, shape, options, message):
     with pytest.raises(UserError, match=message):
-        lift_keypoints(np.ones(shape), size=(100, 100), model=model, **options)
+        lift_keypoints(np.full(shape, 50.0), size=(100, 100), model=model, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "size", "message"),
+    [
+        (lambda pixels: pixels / 1000, (1000, 1002), "already normalised"),
+        (lambda pixels: pixels / 500 - 1, (1000, 1002), "already normalised"),
+        (lambda pixels: pixels, (100, 100), "another size"),
+        (lambda pixels: pixels, (0, 100), "width and height"),
+    ],
+)
+def test_numbers_that_are_no_pixels_of_the_image(model, change, size, message):
+    with pytest.raises(UserError, match=message):
+        lift_keypoints(change(sample_pixels()[:5]), size=size, fps=FPS, model=model)
+
+
+def test_joints_at_0_0_are_not_detected(model):
+    pixels = sample_pixels()[:20].copy()
+    lost = pixels.copy()
+    lost[5:8, [3, 13]] = np.nan
+    pixels[5:8, [3, 13]] = 0
+    motion, wanted = (
+        lift_keypoints(keypoints, size=sample_size(), fps=FPS, model=model)
+        for keypoints in (pixels, lost)
+    )
+    assert (motion.state[5:8, [3, 13]] == State.INTERPOLATED).all()
+    assert np.array_equal(motion.poses_3d, wanted.poses_3d)
+    assert np.isfinite(motion.poses_3d).all()
 
 
 def test_a_model_of_16_joints_takes_those_of_17(tmp_path):
@@ -234,4 +262,4 @@ def test_a_model_of_16_joints_takes_those_of_17(tmp_path):
     motion = lift_keypoints(sample_pixels()[:9], size=sample_size(), fps=50, model=path)
     assert motion.poses_3d.shape == (9, 16, 3) and motion.skeleton.name == "h36m_16"
     with pytest.raises(UserError, match="no neck"):
-        lift_keypoints(np.ones((9, 16, 2)), size=(9, 9), fps=50, model=MASKED)
+        lift_keypoints(np.full((9, 16, 2), 5.0), size=(9, 9), fps=50, model=MASKED)

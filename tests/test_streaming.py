@@ -86,6 +86,14 @@ def test_a_missing_joint_keeps_its_place_for_a_while_or_is_hidden():
     assert np.isfinite([pose.pose_3d for pose in filled]).all()
 
 
+def test_a_joint_at_0_0_is_not_detected():
+    pixels = sample_pixels()[:9].copy()
+    pixels[5:, 4] = 0
+    poses = stream(load_model(LIFTER, device="cpu"), pixels, 0, fps=FPS)
+    states = np.stack([pose.state for pose in poses])
+    assert (states[5:, 4] == State.INTERPOLATED).all() and (states[:5] == State.SEEN).all()
+
+
 def test_what_a_stream_refuses(tmp_path):
     model = load_model(LIFTER, device="cpu")
     with pytest.raises(UserError, match="lag -1"):

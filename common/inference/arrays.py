@@ -11,6 +11,8 @@ from common.inference.models import LiftingModel, load_model
 from common.inference.motion import Motion, PinholeCamera
 from common.inference.people import DEFAULTS, LiftOptions, lift_recording
 from common.keypoints.recording import Person, Recording
+from common.keypoints.sizes import wrong_size
+from common.keypoints.table import mark_missing
 
 
 def lift_keypoints(
@@ -26,8 +28,8 @@ def lift_keypoints(
     """Lift one person's 2D keypoints to 3D motion.
 
     Args:
-        keypoints: (L, J, 2) pixels, NaN where not detected, or (L, J, 3) with a confidence from 0
-            to 1; 17 or 16 joints in Human3.6M's order.
+        keypoints: (L, J, 2) pixels, NaN or 0 0 where not detected, or (L, J, 3) with a confidence
+            from 0 to 1; 17 or 16 joints in Human3.6M's order.
         size: width and height of the image in pixels.
         fps: frames per second; or give `time`.
         time: (L,) seconds, increasing.
@@ -41,17 +43,12 @@ def lift_keypoints(
     Raises:
         UserError: arrays of another form, or nothing that can be lifted.
     """
-    keypoints = checked_keypoints(keypoints)
-    seconds = checked_time(len(keypoints), fps, time)
-    skeleton = H36M_17 if keypoints.shape[1] == 17 else H36M_16
-    confidence = (
-        keypoints[..., 2]
-        if keypoints.shape[2] == 3
-        else np.isfinite(keypoints).all(-1).astype(np.float32)
-    )
+    pixels, confidence = checked_keypoints(keypoints, size)
+    seconds = checked_time(len(pixels), fps, time)
+    skeleton = H36M_17 if pixels.shape[1] == 17 else H36M_16
     recording = Recording(
         source=Path("keypoints"),
-        people=(Person("1", keypoints[..., :2], np.nan_to_num(confidence)),),
+        people=(Person("1", pixels, confidence),),
         time=seconds,
         size=size,
         skeleton=skeleton,
@@ -67,20 +64,28 @@ def lift_keypoints(
     return motions[0]
 
 
-def checked_keypoints(keypoints: np.ndarray) -> np.ndarray:
-    """Keypoints (L, J, 2 or 3) as float32.
+def checked_keypoints(
+    keypoints: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (L, J, 2), NaN where not detected, and confidences (L, J), of `lift_keypoints`.
 
     Raises:
-        UserError: another shape, or no numbers.
+        UserError: another shape, no numbers, or no pixels of an image of this size.
     """
     shape = np.shape(keypoints)
     if len(shape) != 3 or not shape[0] or shape[1] not in (16, 17) or shape[2] not in (2, 3):
         raise UserError(f"keypoints have shape {shape}, (frames, 17 or 16, 2 or 3) is needed")
+    if min(size) < 1:
+        raise UserError(f"size {size} is not the width and height of an image in pixels")
     try:
         with np.errstate(over="ignore"):  # infinite is not detected
-            return np.asarray(keypoints, dtype=np.float32)
+            numbers = np.asarray(keypoints, dtype=np.float32)
     except (TypeError, ValueError):
         raise UserError("keypoints are no array of numbers") from None
+    pixels, confidence = mark_missing(numbers[..., :2], numbers[..., 2] if shape[2] == 3 else None)
+    if reason := wrong_size(pixels, size):
+        raise UserError(f"keypoints: {reason}")
+    return pixels, confidence
 
 
 def checked_time(length: int, fps: float | None, time: np.ndarray | None) -> np.ndarray:

@@ -14,6 +14,7 @@ from common.inference.lifting import Clip, lift_targets
 from common.inference.missing import MIN_CONFIDENCE, MIN_SEEN
 from common.inference.models import LiftingModel, model_input
 from common.inference.motion import PinholeCamera, State
+from common.keypoints.table import mark_missing
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class StreamingLifter:
         """Take in a frame.
 
         Args:
-            keypoints: (J, 2) pixels, NaN where not detected.
+            keypoints: (J, 2) pixels, NaN or 0 0 where not detected.
             confidence: (J,) from 0 to 1; None for 1 where detected.
             time: seconds, where the stream has no fixed rate.
 
@@ -140,10 +141,13 @@ class StreamingLifter:
         """A frame with its missing joints dealt with."""
         joints = self.model.info.skeleton.num_joints
         points = np.asarray(keypoints, dtype=np.float32)
-        sure = np.ones(joints) if confidence is None else np.asarray(confidence, dtype=np.float64)
-        if points.shape != (joints, 2) or sure.shape != (joints,):
+        given = None if confidence is None else np.asarray(confidence, dtype=np.float32)
+        if points.shape != (joints, 2):
             raise UserError(f"keypoints have shape {points.shape}, ({joints}, 2) is needed")
-        seen = np.isfinite(points).all(-1) & (sure >= self.min_confidence)
+        if given is not None and given.shape != (joints,):
+            raise UserError(f"confidences have shape {given.shape}, ({joints},) is needed")
+        points, sure = mark_missing(points, given)
+        seen = (sure > 0) & (sure >= self.min_confidence)
         self._seen_at[seen] = time
         self._last[seen] = points[seen]
         held = time - self._seen_at <= self.max_gap + 1e-6
