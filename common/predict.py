@@ -11,7 +11,6 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from common.cli.entry import run_script
 from common.cli.predict_flags import CameraChoice, PredictConfig, predict
@@ -35,6 +34,7 @@ from common.log import LOG
 from common.motion_files.registry import WRITERS
 from common.motion_files.writer import WriteOptions
 from common.outputs import check_output
+from common.progress import counted
 
 
 def main() -> None:
@@ -95,14 +95,14 @@ def _lift(config: PredictConfig) -> tuple[list[Motion], Report, Recording]:
     reading = perf_counter()
     camera = _camera(config.camera, recording)
     total = len(recording.people) * len(recording.time)
-    with tqdm(total=total, desc="lifting", unit="frame", disable=None, leave=False) as bar:
+    with counted(" frames", total=total, title="lifting") as done:
         motions, report = lift_recording(
             recording,
             camera,
             model,
             config.lift,
             record=_record(model.info, config.command),
-            progress=bar.update,
+            progress=done,
         )
     report.seconds = {"reading": reading - begin, **report.seconds}
     LOG.info("world: %s", report.world)

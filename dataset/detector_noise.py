@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.data.skeleton import H36M_17
+from dataset.motion_clips import FRAME_RATE
 
-FRAME_RATE = 50.0
 HIP, SPINE, THORAX, NOSE, HEAD = 0, 7, 8, 9, 10
 HIPS, SHOULDERS = (1, 4), (11, 14)
 LIMBS = tuple(H36M_17.limbs.values())

@@ -40,6 +40,7 @@ from common.data.units import wrong_length_unit, wrong_pixels
 from common.errors import UserError, listing, shown
 from common.files import published_together, write_atomically
 from common.log import LOG
+from common.progress import progress
 from dataset import preparation
 from dataset.preparation import output_paths
 
@@ -76,7 +77,7 @@ def main() -> None:
     """The conversion that the command line asks for."""
     args = parse_arguments()
     paths = find_clips(args.input)
-    clips = [read_clip(path, args) for path in preparation.progress(paths, " files")]
+    clips = [read_clip(path, args) for path in progress(paths, " files")]
     check_together(clips, paths)
     names = ("data_3d_h36m.npz", f"data_2d_h36m_{args.name}.npz", CAMERA_FILE)
     outputs = output_paths(args.output, names, force=args.force, inputs=paths)

@@ -15,7 +15,6 @@ from common.errors import UserError
 from common.files import complete_publication, reason_of
 from common.log import LOG
 from common.outputs import check_output
-from common.progress import progress as progress  # every script's bar
 
 DATA_FOLDER = PACKAGED_CAMERAS.parent
 SMALLEST_BODY_MM = 100

@@ -28,6 +28,7 @@ from common.errors import UserError, shown
 from common.files import check_memory, check_regular, published_together
 from common.log import LOG
 from common.optional import optional
+from common.progress import progress
 from dataset import preparation
 from dataset.matlab_scan import PACKED, check_matlab_5
 from dataset.preparation import output_paths
@@ -137,7 +138,7 @@ def write_training(scipy_io: ModuleType, files: dict[str, Path], path: Path) -> 
     """Convert the training sequences, one at a time; returns what the file holds, for the log."""
     frames = 0
     with dictionary_file(path, "data") as add:
-        for name, source in preparation.progress(list(files.items()), " sequences"):
+        for name, source in progress(list(files.items()), " sequences"):
             usable, frame_rate = USABLE_FRAMES[name]
             views = read_training(scipy_io, source, usable)
             length = len(next(iter(views.values()))["data_2d"])
@@ -208,7 +209,7 @@ def write_test(h5py: ModuleType, files: dict[str, Path], path: Path) -> dict[str
     """Convert the test sequences, one at a time; returns what the file holds, for the log."""
     frames = valid = 0
     with dictionary_file(path, "data") as add:
-        for name, source in preparation.progress(list(files.items()), " sequences"):
+        for name, source in progress(list(files.items()), " sequences"):
             entry = read_test(h5py, source)
             frames += len(entry["valid"])
             valid += int(entry["valid"].sum())

@@ -35,6 +35,7 @@ from common.errors import UserError, listing
 from common.files import files_below
 from common.log import LOG
 from common.optional import optional
+from common.progress import progress
 from dataset import preparation
 from dataset.amass_bodies import MODEL_JOINTS_TO_16, Bodies, Motion, Unusable, resample
 from dataset.preparation import output_paths, random_source
@@ -53,7 +54,7 @@ def main() -> None:
     rigs = [load_cameras(args.output).by_subject[subject] for subject in TRAIN_SUBJECTS]
     tally = Tally()
     with dictionary_file(path, "poses") as add:
-        for file in preparation.progress(files, " files"):
+        for file in progress(files, " files"):
             name = file.relative_to(args.input).with_suffix("").as_posix()
             try:
                 joints = resample(Motion.read(file), bodies, too_few=args.frames + 1)

@@ -31,6 +31,7 @@ from common.errors import UserError, shown
 from common.files import check_regular, files_below, published_together
 from common.log import LOG
 from common.optional import optional
+from common.progress import progress
 from dataset import preparation
 from dataset.preparation import output_paths
 
@@ -142,7 +143,7 @@ def write(
             path_2d, "positions_2d", metadata=preparation.keypoint_metadata(17)
         ) as add_2d,
     ):
-        entries = preparation.progress(sequences, " files")
+        entries = progress(sequences, " files")
         for subject, files in groupby(entries, key=lambda entry: entry[0]):
             poses = {action: read_positions(cdflib, path) for _, action, path in files}
             frames += sum(map(len, poses.values()))

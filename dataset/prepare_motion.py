@@ -35,6 +35,7 @@ from common.data.npz_writer import dictionary_file
 from common.errors import UserError
 from common.files import published_together, write_atomically
 from common.log import LOG
+from common.progress import progress
 from dataset import preparation
 from dataset.body_shapes import vary_body
 from dataset.bvh_clips import load_names
@@ -186,7 +187,7 @@ def write(
         dictionary_file(paths[1], "positions_2d", metadata=metadata) as add_exact,
         dictionary_file(paths[2], "positions_2d", metadata=metadata) as add_detected,
     ):
-        for person in preparation.progress(list(library.people), " people"):
+        for person in progress(list(library.people), " people"):
             world, exact, detected = {}, {}, {}
             subject = subject_name(person)
             tested = person in held_out

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from common.errors import UserError
 from common.inference.motion import Motion
+from common.progress import progress
 
 Item = TypeVar("Item")
 
@@ -42,8 +42,7 @@ class WriteOptions:
 
     def track(self, items: Iterable[Item], *, total: int, title: str) -> Iterable[Item]:
         """The items, with a progress bar on a terminal."""
-        disable = None if self.progress else True
-        return tqdm(items, total=total, desc=title, unit="frame", disable=disable, leave=False)
+        return progress(items, " frames", total=total, title=title, shown=self.progress)
 
 
 @dataclass(frozen=True)
