@@ -58,7 +58,8 @@ def read_camera(path: Path, size: tuple[int, int], name: str | None = None) -> P
             `intrinsic` (`h36m_cameras.json`), a TOML file of Pose2Sim, or XML of Qualisys.
         size: width and height of the recording; a camera that was calibrated at another size of
             the same shape is scaled to it.
-        name: which camera of the file, by name or number from 0; None where there is one.
+        name: which camera of the file, by its name there (of lists: its number from 0); None where
+            there is one.
 
     Returns:
         The camera.
