@@ -222,16 +222,17 @@ def main() -> None:
     args = parse_arguments()
     steps = chosen_steps(args.steps)
     jobs = jobs_of(steps, args)
+    state = State(Path("checkpoint") / STATE_FILE)
     for job in jobs:
         job.check()
-    state = State(Path("checkpoint") / STATE_FILE)
+        state.holds(job)
     check_inputs(steps, args.root_path, state)
     if args.dry_run:
         for job in jobs:
             LOG.info(job.command(f"<weights of {job.source.name}>" if job.source else ""))
         return
     for job in jobs:
-        if job.name in state.finished and job.folder.is_dir():
+        if state.holds(job) and job.folder.is_dir():
             LOG.info("%s: finished before", job.name)
         else:
             run(job)
@@ -350,10 +351,25 @@ class State:
         if path.exists():
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
-                self.finished = dict(content["finished"])
+                self.finished = {name: str(how) for name, how in content["finished"].items()}
                 self.checked = dict(content["checked"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError(f"{path}: damaged ({error}); remove it to begin anew") from None
+
+    def holds(self, job: Job) -> bool:
+        """Whether a job is finished.
+
+        Raises:
+            UserError: it was run with other options, so that results would be mixed.
+        """
+        done = self.finished.get(job.name)
+        free = ("--gpu",) if job.step.seeded else ("--gpu", "--manualSeed")
+        if done is not None and _without(free, done) != _without(free, job.command("...")):
+            raise UserError(
+                f"{job.name} was finished with other options ({done}); give the same, or move "
+                f"{self.path.parent} away to begin anew"
+            )
+        return done is not None
 
     def finish(self, job: Job) -> None:
         """Note that a job is finished."""
@@ -365,6 +381,15 @@ class State:
         self.path.parent.mkdir(exist_ok=True)
         content = {"finished": self.finished, "checked": self.checked}
         write_atomically(self.path, json.dumps(content, indent=1).encode())
+
+
+def _without(flags: Sequence[str], command: str) -> list[str]:
+    """The words of a command, without some flags and their values."""
+    words = shlex.split(command)
+    for flag in flags:
+        at = words.index(flag) if flag in words else len(words)
+        words = words[:at] + words[at + 2 :]
+    return words
 
 
 def check_inputs(steps: Sequence[Step], root: Path, state: State) -> None:

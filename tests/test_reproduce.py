@@ -142,6 +142,20 @@ def test_finished_steps_are_skipped_and_interrupted_ones_resumed(run, programs, 
     } == {"gt17_s1": 2}
 
 
+def test_results_of_other_data_or_options_are_not_taken_for_finished(run, programs, tmp_path):
+    run("--root_path", SAMPLE, "--steps", "generators,pre17", "--gpu", 0)
+    shutil.copytree(SAMPLE, tmp_path / "data")
+    for words in (["--root_path", tmp_path / "data"], ["--precision", "bf16"]):
+        with pytest.raises(UserError, match="pre17_s1 was finished with other options"):
+            run("--root_path", SAMPLE, *words, "--steps", "pre17")
+    run("--root_path", SAMPLE, "--steps", "generators,pre17", "--gpu", 1, "--seeds", "2,1")
+    assert {name: len(calls) for name, calls in programs.calls.items()} == {
+        "test": 1,  # the generators, which have no name
+        "pre17_s1": 1,
+        "pre17_s2": 1,
+    }
+
+
 def test_a_failed_step_ends_the_run(run, programs):
     programs.codes["pre17_s1"] = 1
     with pytest.raises(FailedRun, match="pre17_s1 ended with exit code 1"):
