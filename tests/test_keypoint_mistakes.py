@@ -120,6 +120,14 @@ MISTAKES = {
     ),
     "uneven rows": (lambda d: text(d / "c.csv", "1,2,3\n4,5\n"), "rows of 2, 3 numbers"),
     "odd columns": (lambda d: table(d / "c.csv", np.ones((3, 19, 2))), "38 columns"),
+    "all x before all y": (
+        lambda d: table(
+            d / "c.csv",
+            np.ones((3, 17, 2)),
+            header=[f"{axis}_{n}" for axis in "xy" for n in range(17)],
+        ),
+        "'x_0', 'x_1': all x come first",
+    ),
     "letters": (lambda d: text(d / "c.csv", "1,2,3\n4,x,5\n"), "could not convert"),
     "an npz of other things": (
         lambda d: np.savez(d / "n.npz", a=np.ones(3)) or d / "n.npz",

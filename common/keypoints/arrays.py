@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ ENTRIES = ("keypoints", "keypoints_2d", "poses_2d", "pose_2d", "poses", "landmar
 SCORES = ("confidence", "scores", "keypoint_scores", "visibility")
 KNOWN_COUNTS = {count for layout in LAYOUTS.values() for count in layout.pairs}
 TIMES = {"time": 1.0, "time_s": 1.0, "seconds": 1.0, "timestamp": 1.0, "time_ms": 1e-3}
+# The axis in the name of a column: x, x0, nose_x, "nose x", x_nose.
+AXIS = re.compile(r"(?<![a-z])[xyz](?![a-z])")
 LABELS = {"frame", "frame_id", "index", ""}
 
 
@@ -141,6 +144,7 @@ def _of_csv(text: str, where: str) -> ArrayFile:
             break
         first += 1
     table = table[:, first:]
+    _check_interleaved([cell.strip().lower() for cell in (header or [])[first:]], where)
     numbers_each = [c for c in (2, 3, 4) if table.shape[1] / c in KNOWN_COUNTS]
     if len(numbers_each) != 1:
         raise UserError(
@@ -148,6 +152,20 @@ def _of_csv(text: str, where: str) -> ArrayFile:
             f"{', '.join(map(str, sorted(KNOWN_COUNTS)))} joints"
         )
     return ArrayFile(table.reshape(len(table), -1, numbers_each[0]), None, time, {})
+
+
+def _check_interleaved(names: list[str], where: str) -> None:
+    """Require that the columns of a header do not hold all x before all y.
+
+    Raises:
+        UserError: they do.
+    """
+    axes = [found[0] if (found := AXIS.search(name)) else "" for name in names]
+    if axes[:2] == ["x", "x"]:
+        raise UserError(
+            f"{where}: columns {names[0][:40]!r}, {names[1][:40]!r}: all x come first; x, y (and a "
+            "confidence) of one joint after the other are needed"
+        )
 
 
 def _is_number(cell: str) -> bool:
