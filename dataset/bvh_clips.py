@@ -22,6 +22,7 @@ import numpy as np
 
 from common.data.skeleton import H36M_17
 from common.errors import UserError, listing
+from common.files import read_text
 from common.log import LOG
 from dataset.bvh_file import END_SITE, BvhMotion, Node, read_bvh
 from dataset.motion_checks import LARGEST, SMALLEST, body_height, upward
@@ -201,8 +202,10 @@ def load_names(path: Path) -> dict[int, str]:
         UserError: it cannot be read, or names other joints.
     """
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content: Any = json.loads(read_text(path))
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
         raise UserError(f"{path}: one JSON object is needed, our joint name -> the rig's")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.files import read_text
 from common.log import LOG
 
 AXES = "XYZ"
@@ -131,10 +132,7 @@ def read_bvh(path: Path) -> BvhMotion:
     Raises:
         UserError: it cannot be read, or is no BVH file: the line is named.
     """
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    text = read_text(path, errors="replace")
     hierarchy, separator, motion = text.partition("MOTION")
     if not separator:
         raise UserError(f"{path}: not a BVH file: no line MOTION in it")

@@ -33,7 +33,7 @@ from common.cli.values import at_least, positive, seed, share_below_one
 from common.data.camera import CAMERA_FILE, CameraView, denormalise_screen
 from common.data.npz_writer import dictionary_file
 from common.errors import UserError
-from common.files import published_together, write_atomically
+from common.files import published_together, read_text, write_atomically
 from common.log import LOG
 from common.progress import progress
 from dataset import preparation
@@ -156,10 +156,7 @@ def held_out_people(people: dict[str, list[Entry]], args: Namespace) -> set[str]
     """
     if args.held_out is None:
         return set(list(people)[9::10])
-    try:
-        lines = args.held_out.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{args.held_out}: cannot be read ({error})") from None
+    lines = read_text(args.held_out).splitlines()
     patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     clips = [(clip.name, person) for person, own in people.items() for clip in own]
     found: set[str] = set()

@@ -22,9 +22,13 @@ from common.data.camera import CAMERA_FILE, load_cameras
 from common.data.keypoint_files import camera_views, frame_rate
 from common.data.npz import load_npy, load_npz, numbers
 from common.errors import UserError, shown
+from common.evaluation.results import load_published, read_result
 from common.files import files_below
+from common.inference.calibration import read_camera
 from dataset import prepare_3dhp
 from dataset.amass_bodies import Motion, Unusable
+from dataset.bvh_clips import load_names
+from dataset.bvh_file import read_bvh
 
 DEEP = 200_000
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
@@ -147,6 +151,11 @@ def test_only_regular_files_are_opened(kind, tmp_path, monkeypatch):
         CAMERA_FILE: lambda path: load_cameras(path.parent),
         "annot.mat": lambda path: prepare_3dhp.read_training(scipy.io, path, 5),
         "annot_data.mat": lambda path: prepare_3dhp.read_test(h5py, path),
+        "calibration.toml": lambda path: read_camera(path, (100, 100)),
+        "motion.bvh": read_bvh,
+        "names.json": load_names,
+        "results.json": read_result,
+        "published.json": load_published,
     }.items():
         path = tmp_path / name
         if kind == "pipe":

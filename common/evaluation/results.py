@@ -13,6 +13,7 @@ from common.data.registry import DATA_SETS
 from common.errors import UserError
 from common.evaluation.masked import COLUMNS
 from common.evaluation.metrics import METRICS
+from common.files import read_text
 
 PUBLISHED_FILE = Path(__file__).with_name("published.json")
 # Column -> title, in the order of a report.
@@ -147,8 +148,10 @@ def read_result(path: Path) -> Result | None:
         UserError: it cannot be read, or is no such file.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = json.loads(read_text(path))
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
     options = content.get("options") if isinstance(content, dict) else None
     if not isinstance(options, dict) or not isinstance(options.get("manualSeed"), int):
@@ -239,9 +242,11 @@ def load_published(path: Path = PUBLISHED_FILE) -> list[Published]:
         UserError: it is not in the format.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["entries"]
+        entries = json.loads(read_text(path))["entries"]
         published = [Published(**entry) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a table of published results ({error})") from None
     for entry in published:
         if not entry.source and any(value is not None for value in entry.values.values()):

@@ -13,13 +13,14 @@ import numpy as np
 
 from common.data.npz import load_npz
 from common.errors import UserError
+from common.files import read_text
 from common.inference.motion import PinholeCamera
 
 # Focal length over the longer side where nothing is known, a field of view of 53 degrees: phones
 # film with about 0.8, Human3.6M's cameras with 1.15, so that neither is off by more than a quarter.
 ASSUMED_FOCAL = 1.0
 UNDISTORTION_STEPS = 30
-MAX_FILE_BYTES = 50_000_000
+MAX_FILE_BYTES = 50 * 2**20
 CODEC_BLOCK = 16  # pixels: a video of 1080 lines may be stored with 1088, which is no scaling
 SAME_SHAPE = 0.02  # relative difference of two aspect ratios that count as equal
 _MATRIX = ("camera_matrix", "cameraMatrix", "K", "mtx", "matrix", "intrinsic_matrix", "intrinsics")
@@ -91,14 +92,12 @@ def _content(path: Path) -> Any:
     if path.suffix == ".npz":
         return load_npz(path)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise UserError(f"{path}: {path.stat().st_size} bytes, too large for a calibration")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, largest=MAX_FILE_BYTES)
         if text.lstrip().startswith("<"):
             return _qualisys(ElementTree.fromstring(text))
         return tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except UserError:
+        raise
     except (ValueError, RecursionError, SyntaxError, KeyError) as error:
         reason = str(error)[:100] or type(error).__name__
         raise UserError(f"{path}: no calibration as JSON, TOML, XML or npz ({reason})") from None

@@ -1,7 +1,6 @@
 """An input's content, read once, whichever formats look at it; malformed content is one line."""
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,10 +12,9 @@ import numpy as np
 from common.data.npz import load_npy, load_npz
 from common.data.npz import numbers as plain_numbers
 from common.errors import UserError, listing, shown
-from common.files import open_regular
+from common.files import read_text
 
 HEAD = 4096  # bytes by which the kind of a file is told
-LARGEST_TEXT = 2**30  # bytes of a JSON or CSV file: hours of several people
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LAST_NUMBER = re.compile(r"^(.*?)(\d{1,15})(\D*)$")
 
@@ -105,22 +103,6 @@ class Source:
             return read_text(self.path)
         except (UnicodeDecodeError, UserError):
             return None
-
-
-def read_text(path: Path) -> str:
-    """The text of a file, which is of a sensible size.
-
-    Raises:
-        UserError: it is not text, is too large or cannot be read.
-    """
-    with open_regular(path) as stream:
-        size = os.fstat(stream.fileno()).st_size
-        if size > LARGEST_TEXT:
-            raise UserError(f"{path}: larger than {LARGEST_TEXT >> 20} MiB; split the recording")
-        try:
-            return stream.read().decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise UserError(f"{path}: not text in UTF-8") from None
 
 
 def load_json(path: Path) -> Any:
