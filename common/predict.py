@@ -7,6 +7,7 @@ if __name__ == "__main__":  # before the imports that take a while
 
 import platform
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -50,6 +51,7 @@ def main() -> None:
         for path in WRITERS[name].write(motions, config.output, options=options)
     ]
     report.add("writing", begin)
+    _tell_leftovers(config, written)
     for line in (*_summary(motions).lines(), _speed(report, len(motions[0].time))):
         LOG.info(line)
     for path in written:
@@ -82,6 +84,14 @@ def _check_output(config: PredictConfig) -> None:
     there = [str(path) for name in config.formats for path in WRITERS[name].existing(config.output)]
     if there and not config.force:
         raise UserError(f"{listing(there)} exists; --force replaces it, or choose another --output")
+
+
+def _tell_leftovers(config: PredictConfig, written: Sequence[Path]) -> None:
+    """Name files of people that an earlier run found and this one did not."""
+    there = [path for name in config.formats for path in WRITERS[name].existing(config.output)]
+    left = [str(path) for path in there if path not in written]
+    if left:
+        LOG.warning("warning: %s are of an earlier run, which found other people", listing(left))
 
 
 def _lift(config: PredictConfig) -> tuple[list[Motion], Report, Recording]:

@@ -103,7 +103,7 @@ def test_onnx_runs_without_the_code_of_the_models(script, tmp_path, keypoints):
 
 
 @pytest.mark.slow
-def test_several_people_have_a_file_each(run, tmp_path):
+def test_several_people_have_a_file_each(run, tmp_path, caplog):
     rng = np.random.default_rng(0)
     body = rng.uniform(100, 400, (17, 2))
     records = [
@@ -133,6 +133,8 @@ def test_several_people_have_a_file_each(run, tmp_path):
     assert np.abs(motions[0].root_3d - motions[1].root_3d).max() > 0.1
     derived = np.array(motions[0].skeleton.joint_names)[motions[0].derived]
     assert "thorax" in derived and "left knee" not in derived
+    run(predict, *words, "--fps", "25", "--write", "npz", "--force")
+    assert "poses_1.npz, out/poses_2.npz are of an earlier run" in caplog.text
 
 
 @pytest.mark.slow
