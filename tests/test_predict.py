@@ -154,6 +154,7 @@ MISTAKES = [
     ("--focal 1000 --fov 60", "--focal and --fov exclude each other"),
     ("--focal -1", "--focal"),
     ("--fov 180", "--fov"),
+    ("--fov wide", "invalid angle value"),
     ("--camera 2", "--calibration"),
     ("--calibration absent.json", "absent.json"),
     ("--onnx absent.onnx --model x.pth", "exclude each other"),

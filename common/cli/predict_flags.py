@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.cli.parser import Parser
-from common.cli.values import name_list, not_negative, positive, share_or_zero
+from common.cli.values import degrees, name_list, not_negative, positive, share_or_zero
 from common.data.detections import MAX_GAP
 from common.data.layouts import LAYOUTS
 from common.errors import UserError
@@ -226,7 +226,7 @@ def _add_joint_flags(group: argparse._ArgumentGroup) -> None:
 
 def _add_camera_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--focal", type=positive, help="focal length in pixels")
-    group.add_argument("--fov", type=_angle, help="horizontal field of view in degrees")
+    group.add_argument("--fov", type=degrees(1, 179), help="horizontal field of view in degrees")
     group.add_argument(
         "--calibration",
         type=Path,
@@ -235,7 +235,9 @@ def _add_camera_flags(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--camera", help="which camera of the calibration file")
     group.add_argument(
-        "--camera_pitch", type=_pitch, help="degrees that the camera looks down (default: found)"
+        "--camera_pitch",
+        type=degrees(-90, 90),
+        help="degrees that the camera looks down (default: found)",
     )
     group.add_argument(
         "--camera_height", type=positive, help="metres above the ground (default: found)"
@@ -271,20 +273,6 @@ def _size(text: str) -> tuple[int, int]:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT in pixels, as 1920x1080")
     return int(found[1]), int(found[2])
-
-
-def _angle(text: str) -> float:
-    value = float(text)
-    if not 1 <= value < 179:
-        raise argparse.ArgumentTypeError(f"{text} is not from 1 to below 179 degrees")
-    return value
-
-
-def _pitch(text: str) -> float:
-    value = float(text)
-    if not -90 <= value <= 90:
-        raise argparse.ArgumentTypeError(f"{text} is not from -90 to 90 degrees")
-    return value
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,15 @@ def share_or_zero(text: str) -> float:
     return _number(text, lambda x: 0 <= x <= 1, "from 0 to 1")
 
 
+def degrees(low: float, high: float) -> Callable[[str], float]:
+    """An angle between two bounds."""
+
+    def angle(text: str) -> float:
+        return _number(text, lambda x: low <= x <= high, f"from {low:g} to {high:g} degrees")
+
+    return angle
+
+
 def device_list(text: str) -> list[int]:
     """Device numbers from a comma list; an empty one means CPU."""
     try:

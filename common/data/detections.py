@@ -89,7 +89,7 @@ class Detections:
         # A joint derived from one that was not detected is not detected either.
         detected = np.where(self.seen[..., None], self.xy, np.nan)
         found, confidence = to_other(detected, self.confidence)
-        seen = ~np.isnan(found).any(-1)
+        seen = np.asarray(~np.isnan(found).any(-1))
         return Detections(xy, np.where(seen, confidence, 0), seen)
 
 
