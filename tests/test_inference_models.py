@@ -10,8 +10,8 @@ from inference_inputs import COMPLETER, FPS, LIFTER, MASKED, sample_pixels, samp
 
 from common.cli import configs
 from common.data.camera import NORMALISATIONS
-from common.errors import UserError
-from common.inference import lift_keypoints, load_model
+from common.errors import FailedRun, UserError
+from common.inference import export, lift_keypoints, load_model
 from common.inference.completion import load_completion
 from common.inference.export import export_model
 from common.inference.model_info import read_info
@@ -195,3 +195,15 @@ def test_pixels_in_the_input_space_of_a_model():
 def test_every_normalisation_of_a_record_has_a_name():
     record = {"model": "lifter", "frames": 9, "n_joints": 17}
     assert read_info(record, LIFTER).normalisation in NORMALISATIONS
+
+
+@pytest.mark.slow
+def test_an_export_that_computes_something_else_leaves_the_file_that_was_there(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"earlier")
+    monkeypatch.setattr(export, "largest_difference", lambda *_: float("nan"))
+    with pytest.raises(FailedRun, match="x.onnx would differ"):
+        export_model(LIFTER, path)
+    assert path.read_bytes() == b"earlier" and list(tmp_path.iterdir()) == [path]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import FailedRun
-from common.files import write_atomically
+from common.files import whole_file
 from common.inference.model_info import LIFTING_TASKS, ModelInfo
 from common.inference.networks import load_module
 from common.inference.onnx_model import METADATA_KEY, load_onnx
@@ -72,10 +72,12 @@ def export_model(
     model = onnx.load_from_string(_trace(exported.eval(), info))
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(info.record())
-    write_atomically(path, model.SerializeToString())
-    difference = largest_difference(exported, path, info)
-    if not difference <= TOLERANCE:
-        raise FailedRun(f"{path} differs from PyTorch by {difference:.2g} m")
+    with whole_file(path) as stream:
+        stream.write(model.SerializeToString())
+        stream.flush()
+        difference = largest_difference(exported, Path(stream.name), info)
+        if not difference <= TOLERANCE:
+            raise FailedRun(f"{path} would differ from PyTorch by {difference:.2g} m: not written")
     return info, difference
 
 
