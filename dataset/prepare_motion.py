@@ -21,7 +21,7 @@ if __name__ == "__main__":  # before the imports that take a while
 import fnmatch
 import json
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ from common.cli.entry import run_script
 from common.cli.values import at_least, positive, seed, share_below_one
 from common.data.camera import CAMERA_FILE, CameraView, denormalise_screen
 from common.data.npz_writer import dictionary_file
-from common.errors import UserError
+from common.errors import UserError, shown
 from common.files import published_together, read_text, write_atomically
 from common.log import LOG
 from common.progress import progress
@@ -73,6 +73,7 @@ def main() -> None:
     args = parse_arguments()
     names = load_names(args.names) if args.names else None
     library = MotionLibrary(args.input, names, checked=not args.unchecked)
+    check_subject_names(library.people)
     held_out = held_out_people(library.people, args)
     paths = output_paths(args.output, FILES, force=args.force, inputs=[args.input])
     with published_together(args.output) as folder:
@@ -213,6 +214,22 @@ def write(
 def subject_name(person: str) -> str:
     """The name of a person in the files; commas and slashes separate elsewhere."""
     return person.replace("/", "-").replace(",", "-")
+
+
+def check_subject_names(people: Iterable[str]) -> None:
+    """Require that no two people have one name in the files.
+
+    Raises:
+        UserError: two have.
+    """
+    named: dict[str, str] = {}
+    for person in people:
+        other = named.setdefault(subject_name(person), person)
+        if other != person:
+            raise UserError(
+                f"the people {shown(other)!r} and {shown(person)!r} would both be "
+                f"{shown(subject_name(person))!r} in the files: rename one of them"
+            )
 
 
 def variants(

@@ -208,6 +208,13 @@ def test_held_out_lists_that_make_no_sense_are_refused(text, clips, tmp_path, mo
         prepare(monkeypatch, clips, tmp_path / "out", "--held_out", tmp_path / "list.txt")
 
 
+def test_people_whose_names_become_one_are_refused(motion, tmp_path, monkeypatch):
+    np.savez(tmp_path / "x.npz", **{"lab/a": motion, "lab-a": motion})
+    with pytest.raises(UserError, match="'lab-a' and 'lab/a' would both be 'lab-a'"):
+        prepare(monkeypatch, tmp_path / "x.npz", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_cameras_of_a_sequence_take_precedence(clips, tmp_path, monkeypatch):
     folder = prepare(monkeypatch, clips, tmp_path / "out")
     cameras = load_cameras(folder)
