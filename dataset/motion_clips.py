@@ -51,9 +51,11 @@ def read_npz_clips(path: Path) -> Iterator[MotionClip]:
     content = load_npz(path)
     for key, value in content.items():
         name, _, part = key.partition("|")
-        if part == "rel":
+        if part == "rel" and f"{name}|root" in content:
             continue
         where = f"{path}: {shown(name)}"
+        if part not in ("", "root"):
+            raise UserError(f"{where}: |{shown(part)} stands alone, |root and |rel are needed")
         poses = value if not part else _unpacked(value, content.get(f"{name}|rel"), where)
         shape = numeric_shape(poses)
         if len(shape) != 3 or shape[1:] != (17, 3) or not shape[0]:

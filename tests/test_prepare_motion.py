@@ -189,10 +189,14 @@ def wrong_clips(motion):
         "no frames": motion[:0],
         "millimetres": motion * 1000,
         "one |root": {"a|root": motion[:, 0]},
+        "one |rel": {"a|rel": motion.astype(np.int16), "b_1": motion},
+        "another part": {"a|feet": motion[:, 0], "b_1": motion},
     }
 
 
-@pytest.mark.parametrize("kind", ["joints", "no frames", "millimetres", "one |root"])
+@pytest.mark.parametrize(
+    "kind", ["joints", "no frames", "millimetres", "one |root", "one |rel", "another part"]
+)
 def test_what_is_no_motion_is_refused(kind, motion, tmp_path, monkeypatch):
     content = wrong_clips(motion)[kind]
     np.savez(tmp_path / "x.npz", **(content if isinstance(content, dict) else {"a_1": content}))
