@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common.cli.entry import run_script
 from common.cli.parser import Parser
-from common.errors import UserError
+from common.errors import UserError, shown
 from common.evaluation.results import (
     PUBLISHED_FILE,
     TITLES,
@@ -88,7 +88,7 @@ def report(paths: Sequence[Path], published: Sequence[Published]) -> list[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+    escaped = (shown(cell).replace("|", "\\|") for cell in cells)
     return f"| {' | '.join(escaped)} |"
 
 

@@ -12,15 +12,14 @@ half-way from thorax to head; where nothing marks the head's top, it lies beyond
 `HEAD_LENGTH`.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from common.data.skeleton import H36M_17
+from common.data.text_files import load_json
 from common.errors import UserError, listing
 from common.files import read_text
 from common.log import LOG
@@ -37,6 +36,7 @@ HEAD_LENGTH = 0.13  # of a leg, from the head's base to its top, as in Human3.6M
 HEAD_RANGE = (0.05, 0.5)  # of a leg: an End Site elsewhere is no top of a head
 TOP_WORDS = ("top", "end", "nub", "tip", "site")
 
+LARGEST_NAMES = 2**20  # bytes of a file that names joints
 # Metres; the third is CMU's: inches times 0.45.
 UNITS = {"metres": 1.0, "cm": 0.01, "CMU's inches / 0.45": 0.0254 / 0.45, "inches": 0.0254}
 UNITS |= {"mm": 0.001, "dm": 0.1, "feet": 0.3048}
@@ -201,12 +201,7 @@ def load_names(path: Path) -> dict[int, str]:
     Raises:
         UserError: it cannot be read, or names other joints.
     """
-    try:
-        content: Any = json.loads(read_text(path))
-    except UserError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+    content = load_json(path, largest=LARGEST_NAMES)
     if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
         raise UserError(f"{path}: one JSON object is needed, our joint name -> the rig's")
     ours = {H36M_17.joint_names[j]: j for j in range(17) if j not in DERIVED}

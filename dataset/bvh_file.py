@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.data.text_files import read_text
 from common.errors import UserError
 from common.files import read_text
 from common.log import LOG
@@ -19,7 +20,8 @@ AXES = "XYZ"
 DEEPEST = 500  # joints from the root to the last of a chain
 RATE_TOLERANCE = 0.01  # frames per second: 0.033333 s means 30
 END_SITE = "End Site"
-CHUNK = 4096  # frames whose joints are placed together; bounds memory, not results
+MOST_NODES = 5000  # of a skeleton; the fullest of films have hundreds
+CHUNK = 200_000  # frames times nodes that are placed together; bounds memory, not results
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,10 @@ class BvhMotion:
         ]
         repeats = [_repeats_offset(n, t) for n, t in zip(self.nodes, tracks, strict=True)]
         found = np.empty((len(self.values), len(wanted), 3))
-        for start in range(0, len(found), CHUNK):
-            chunk = [track[start : start + CHUNK] for track in tracks]
-            found[start : start + CHUNK] = self._placed(chunk, repeats)[:, wanted]
+        step = max(1, CHUNK // len(self.nodes))
+        for start in range(0, len(found), step):
+            chunk = [track[start : start + step] for track in tracks]
+            found[start : start + step] = self._placed(chunk, repeats)[:, wanted]
         return found
 
     def _placed(self, tracks: Sequence[np.ndarray], repeats: Sequence[bool]) -> np.ndarray:
@@ -202,7 +205,7 @@ def _read_hierarchy(text: str, path: Path) -> tuple[Node, ...]:
             nodes[-1] = _with_line(nodes[-1], keyword, words[1:], where)
         elif keyword != "HIERARCHY":
             raise UserError(f"{where}: {' '.join(words)[:60]!r} in the hierarchy of a BVH file")
-        if len(open_nodes) > DEEPEST or -1 in open_nodes:
+        if len(open_nodes) > DEEPEST or len(nodes) > MOST_NODES or -1 in open_nodes:
             raise UserError(f"{where}: a hierarchy of this shape is no skeleton")
     if open_nodes or not nodes:
         raise UserError(f"{path}: the hierarchy above MOTION is {'open' if nodes else 'empty'}")

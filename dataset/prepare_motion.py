@@ -32,8 +32,9 @@ from common.cli.entry import run_script
 from common.cli.values import at_least, positive, seed, share_below_one
 from common.data.camera import CAMERA_FILE, CameraView, denormalise_screen
 from common.data.npz_writer import dictionary_file
-from common.errors import UserError, shown
-from common.files import published_together, read_text, write_atomically
+from common.data.text_files import read_text
+from common.errors import UserError
+from common.files import published_together, write_atomically
 from common.log import LOG
 from common.progress import progress
 from dataset import preparation

@@ -5,15 +5,50 @@ import io
 import json
 import pickle
 import random
+import re
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+TEXTS = (".csv", ".bvh", ".toml", ".xml")
+ODD_WORDS = (
+    *("", "0", "-1", "nan", "inf", "-inf", "1e308", "1e-300", "9" * 500, "2" * 5000, "1,5", "0x10"),
+    *("{", "}", "[", "]]", '"', "#", "\n", "\0", "\x1b[31m", "\u2028", "Zrotation", "MOTION"),
+    *(
+        "End Site",
+        "<camera>",
+        "</camera>",
+        "JOINT x\n{\nOFFSET 0 0 0\n",
+        "é",
+        "true",
+        "1979-05-27",
+        "a.b=1",
+    ),
+)
 HUGE = (0x7FFFFFFF, 0xFFFFFFFF, 0x80000000, 0xFFFFFFFE, 0x10000000)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader and a file that it reads.
+
+    Attributes:
+        file: name of the file.
+        write: folder -> what the file holds (None if its bytes are all there is to mutate); writes
+            the file and what else the reader needs.
+        read: folder -> anything.
+        accepts: exceptions that the caller of the reader handles, beside `UserError`.
+    """
+
+    file: str
+    write: Callable[[Path], Any]
+    read: Callable[[Path], Any]
+    accepts: tuple[type[Exception], ...] = ()
 
 
 def odd_value(rng: random.Random, old: Any, sharing: int) -> Any:
@@ -54,7 +89,7 @@ def odd_arrays(old: np.ndarray) -> Iterator[Any]:
     yield list(old)
     yield old.astype(object)
     yield old.astype(str)
-    yield old.astype(complex)
+    yield old.astype(complex if old.dtype.kind in "fiub" else object)
     yield np.asfortranarray(old)
     yield old.astype(">f8") if old.dtype.kind in "fiu" else old
     yield np.concatenate([old, old])
@@ -118,6 +153,22 @@ def with_odd_bytes(data: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+def with_odd_words(text: str, rng: random.Random) -> str:
+    """A text with a few of its words or lines replaced, dropped or repeated."""
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        parts = re.split(r"(\s+|[,;<>=\[\]]+)", text)
+        at = rng.randrange(len(parts))
+        action = rng.random()
+        if action < 0.6:
+            parts[at] = rng.choice(ODD_WORDS)
+        elif action < 0.8:
+            del parts[at : at + rng.choice([1, 2, 5, 50])]
+        else:
+            parts[at:at] = parts[at : at + rng.choice([1, 2, 5, 50])] * rng.choice([1, 1, 30])
+        text = "".join(parts)
+    return text
+
+
 def members_of(data: bytes) -> dict[str, bytes]:
     """The members of a zip archive."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -164,12 +215,18 @@ def npz_bytes(content: dict[str, Any], protocol: int = 4) -> bytes:
     return archive_of(members)
 
 
+def write_npz(folder: Path, name: str, content: dict[str, Any]) -> dict[str, Any]:
+    (folder / name).write_bytes(npz_bytes(content))
+    return content
+
+
 def mutations(path: Path, content: Any, count: int, seed: int) -> Iterator[bytes]:
     """Mutated versions of a file, the same for the same seed.
 
     Args:
         path: the sound file, an archive, JSON or other bytes.
-        content: what it holds, a dictionary (of a JSON file or an archive); None if not known.
+        content: what it holds, a dictionary or list (of a JSON file or an archive); None if not
+            known.
         count: number of mutations.
         seed: decides them.
     """
@@ -188,6 +245,8 @@ def mutations(path: Path, content: Any, count: int, seed: int) -> Iterator[bytes
                     yield npz_bytes(odd, rng.choice([2, 3, 4, 5]))
             except (ValueError, TypeError, RecursionError):  # no such JSON, too deep to pickle
                 yield with_odd_bytes(sound, rng)
+        elif path.suffix in TEXTS and number % 4:
+            yield with_odd_words(sound.decode(), rng).encode()
         elif is_archive and number % 4:
             yield with_odd_members(sound, rng)
         else:

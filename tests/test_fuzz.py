@@ -8,7 +8,6 @@ import os
 import tracemalloc
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ import scipy.io
 import smplx.lbs
 import torch
 from amass_bodies import toy_model
-from fuzz import mutations, npz_bytes
+from fuzz import Reader, mutations, write_npz
+from fuzz_predict import PREDICT_READERS
 from paths import SAMPLE
 
 from common.data import amass, h36m, mpi_inf_3dhp
@@ -34,24 +34,6 @@ from dataset import amass_bodies, make_custom, motion_clips, prepare_3dhp
 
 COUNT = 300  # mutations of each reader's file
 FRAMES = 8
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A reader and a file that it reads.
-
-    Attributes:
-        file: name of the file.
-        write: folder -> what the file holds (None if its bytes are all there is to mutate); writes
-            the file and what else the reader needs.
-        read: folder -> anything.
-        accepts: exceptions that the caller of the reader handles, beside `UserError`.
-    """
-
-    file: str
-    write: Callable[[Path], Any]
-    read: Callable[[Path], Any]
-    accepts: tuple[type[Exception], ...] = ()
 
 
 def cut(value: Any) -> Any:
@@ -69,11 +51,6 @@ def sample(name: str, key: str, *chosen: str) -> dict[str, Any]:
     """A few frames of the sample."""
     held = cut(load_npz(SAMPLE / f"{name}.npz")[key])
     return {item: held[item] for item in chosen or held}
-
-
-def write_npz(folder: Path, name: str, content: dict[str, Any]) -> dict[str, Any]:
-    (folder / name).write_bytes(npz_bytes(content))
-    return content
 
 
 def write_h36m(folder: Path, changed: str) -> dict[str, Any]:
@@ -253,7 +230,7 @@ READERS = {
         write_matlab,
         lambda f: prepare_3dhp.read_training(scipy.io, f / "annot.mat", FRAMES),
     ),
-}
+} | PREDICT_READERS
 
 
 def read_bounded(reader: Reader, folder: Path) -> str:
@@ -280,6 +257,7 @@ def read_bounded(reader: Reader, folder: Path) -> str:
 def test_mutated_files(name, tmp_path, monkeypatch):
     reader = READERS[name]
     content = reader.write(tmp_path)
+    reader.read(tmp_path)  # what is imported when first needed is no memory of the file's
     assert read_bounded(reader, tmp_path) == ""
     path = tmp_path / reader.file
     refused = 0

@@ -9,12 +9,15 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from common.data.npz import making_sense
 from common.data.registry import DATA_SETS
-from common.errors import UserError
+from common.data.text_files import load_json
+from common.errors import UserError, shown
 from common.evaluation.masked import COLUMNS
 from common.evaluation.metrics import METRICS
 from common.files import read_text
 
+LARGEST_RESULT = 2**28  # bytes of a results.json: thousands of epochs take some millions
 PUBLISHED_FILE = Path(__file__).with_name("published.json")
 # Column -> title, in the order of a report.
 TITLES = {name: metric.title for name, metric in METRICS.items()} | {
@@ -147,12 +150,7 @@ def read_result(path: Path) -> Result | None:
     Raises:
         UserError: it cannot be read, or is no such file.
     """
-    try:
-        content = json.loads(read_text(path))
-    except UserError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+    content = load_json(path, largest=LARGEST_RESULT)
     options = content.get("options") if isinstance(content, dict) else None
     if not isinstance(options, dict) or not isinstance(options.get("manualSeed"), int):
         raise UserError(f"{path}: not a results.json of this program's runs: it has no options")
@@ -162,12 +160,10 @@ def read_result(path: Path) -> Result | None:
     script = str(options.get("command", "")).split()[1:2]
     defaults = {"name": "", "dataset": "", "script": script[0] if script else ""}
     options = defaults | options | ({"dataset": "3dhp"} if script == ["trainer_3dhp.py"] else {})
-    try:
+    with making_sense(str(path), "a results.json of this program's runs"):
         rows, size = _rows(test, options)
         seconds = [float(record["seconds"]) for record in content.get("history") or ()]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: damaged ({type(error).__name__}: {error})") from None
-    return Result(path, options, rows, content.get("test_windows", size), sum(seconds) / 3600)
+        return Result(path, options, rows, content.get("test_windows", size), sum(seconds) / 3600)
 
 
 def _rows(
@@ -187,7 +183,7 @@ def _rows(
 
 def _numbers(values: Any) -> dict[str, float]:
     if not isinstance(values, Mapping):
-        raise TypeError(f"no numbers but {str(values)[:30]!r}")
+        raise TypeError(f"no numbers but {shown(values)[:30]!r}")
     return {
         column: math.nan if values.get(column) is None else float(values[column])
         for column in TITLES
@@ -241,13 +237,9 @@ def load_published(path: Path = PUBLISHED_FILE) -> list[Published]:
     Raises:
         UserError: it is not in the format.
     """
-    try:
-        entries = json.loads(read_text(path))["entries"]
-        published = [Published(**entry) for entry in entries]
-    except UserError:
-        raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}: not a table of published results ({error})") from None
+    content = load_json(path, largest=LARGEST_RESULT)
+    with making_sense(str(path), "a table of published results"):
+        published = [Published(**entry) for entry in content["entries"]]
     for entry in published:
         if not entry.source and any(value is not None for value in entry.values.values()):
             raise UserError(f"{path}: {entry.title}: numbers without a source")

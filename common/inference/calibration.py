@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from common.data.npz import load_npz
-from common.errors import UserError
-from common.files import read_text
+from common.data.npz import described, load_npz, making_sense, numbers
+from common.data.text_files import read_text
+from common.errors import UserError, shown
 from common.inference.motion import PinholeCamera
 
 # Focal length over the longer side where nothing is known, a field of view of 53 degrees: phones
@@ -68,7 +68,8 @@ def read_camera(path: Path, size: tuple[int, int], name: str | None = None) -> P
     Raises:
         UserError: not such a file, no such camera in it, or one for another image.
     """
-    cameras = _found(_content(path))
+    with making_sense(str(path), "a calibration as JSON, TOML, XML or npz"):
+        cameras = _found(_content(path))
     if not cameras:
         raise UserError(
             f"{path}: no camera in it; a camera matrix (camera_matrix, K), or Pose2Sim's TOML, or "
@@ -78,12 +79,10 @@ def read_camera(path: Path, size: tuple[int, int], name: str | None = None) -> P
         name = next(iter(cameras))
     if name not in cameras:
         asked = f"no camera {name!r}" if name is not None else "several cameras"
-        shown = ", ".join(list(cameras)[:8])
-        raise UserError(f"{path}: {asked} in it: choose one of {shown} with --camera")
-    try:
+        there = shown(", ".join(list(cameras)[:8]))
+        raise UserError(f"{path}: {asked} in it: choose one of {there} with --camera")
+    with making_sense(f"{path}: camera {shown(name)}", "a camera matrix of a pinhole camera"):
         camera = _camera(cameras[name], size)
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise UserError(f"{path}: camera {name}: {str(error)[:200]}") from None
     return _scaled(camera, size, path)
 
 
@@ -91,16 +90,10 @@ def _content(path: Path) -> Any:
     """What a calibration file holds: dictionaries, lists, numbers, arrays."""
     if path.suffix == ".npz":
         return load_npz(path)
-    try:
-        text = read_text(path, largest=MAX_FILE_BYTES)
-        if text.lstrip().startswith("<"):
-            return _qualisys(ElementTree.fromstring(text))
-        return tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except UserError:
-        raise
-    except (ValueError, RecursionError, SyntaxError, KeyError) as error:
-        reason = str(error)[:100] or type(error).__name__
-        raise UserError(f"{path}: no calibration as JSON, TOML, XML or npz ({reason})") from None
+    text = read_text(path, largest=MAX_FILE_BYTES)
+    if text.lstrip().startswith("<"):
+        return _qualisys(ElementTree.fromstring(text))
+    return tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
 
 
 def _qualisys(root: ElementTree.Element) -> dict[str, Any]:
@@ -176,12 +169,15 @@ def _numbers(value: Any, count: int | None = None) -> np.ndarray:
     """Finite float64 numbers of a nested list, an array, or a matrix of OpenCV's FileStorage."""
     if isinstance(value, Mapping):
         value = value["data"]
-    numbers = np.asarray(value, dtype=np.float64).ravel()
-    if count is not None and len(numbers) != count:
-        raise ValueError(f"{len(numbers)} numbers where {count} are needed")
-    if not np.isfinite(numbers).all():
+    array = numbers([value] if isinstance(value, int | float) else value)
+    if array is None:
+        raise ValueError(f"an entry {described(value)}, numbers are needed")
+    flat = array.astype(np.float64).ravel()
+    if count is not None and len(flat) != count:
+        raise ValueError(f"{len(flat)} numbers where {count} are needed")
+    if not np.isfinite(flat).all():
         raise ValueError("NaN or infinity among its numbers")
-    return numbers
+    return flat
 
 
 def _five(distortion: np.ndarray) -> np.ndarray:

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from common.data.detections import Detections, interpolate
-from common.data.npz import load_npy, load_npz, numeric_shape
+from common.data.keypoint_files import frame_rate
+from common.data.npz import described, load_npy, load_npz, making_sense, numbers, numeric_shape
 from common.data.skeleton import H36M_16, H36M_17, Skeleton
 from common.data.units import wrong_length_unit
-from common.errors import UserError
+from common.errors import UserError, shown
 from common.inference.arrays import checked_time
 from common.inference.lifting import Clip, lift_clip, runs
 from common.inference.missing import (
@@ -114,7 +115,8 @@ def read_incomplete(path: Path, fps: float | None) -> Incomplete:
     )
     entry = next((name for name in ENTRIES if name in content), None)
     if entry is None:
-        raise UserError(f"{path}: no entry {' or '.join(ENTRIES)} in it ({', '.join(content)})")
+        held = shown(", ".join(content))
+        raise UserError(f"{path}: no entry {' or '.join(ENTRIES)} in it ({held})")
     shape = numeric_shape(content[entry])
     if len(shape) != 3 or not shape[0] or shape[1] not in (16, 17) or shape[2] != 3:
         raise UserError(f"{path}: {entry!r} has shape {shape}, (frames, 17 or 16, 3) is needed")
@@ -127,14 +129,14 @@ def read_incomplete(path: Path, fps: float | None) -> Incomplete:
         raise UserError(f"{path}: {reason}")
     stamps = content.get("time") if fps is None else None
     if fps is None and stamps is None:
-        told = content.get("fps")
-        if not isinstance(told, np.ndarray) or told.dtype.kind not in "fiu" or told.size != 1:
+        if content.get("fps") is None:
             raise UserError(f"{path}: no 'time' in it: --fps, frames per second, is needed")
-        fps = float(told.ravel()[0])
-    try:
-        time = checked_time(shape[0], fps, None if fps else np.asarray(stamps, dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: {error}") from None
+        fps = frame_rate(content["fps"], f"{path}: 'fps'")
+    seconds = None if fps else numbers(stamps)
+    if fps is None and seconds is None:
+        raise UserError(f"{path}: 'time' {described(stamps)}, seconds of each frame are needed")
+    with making_sense(str(path), "seconds of each frame"):
+        time = checked_time(shape[0], fps, seconds)
     return Incomplete(poses, time, H36M_17 if shape[1] == 17 else H36M_16)
 
 

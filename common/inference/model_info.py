@@ -1,6 +1,5 @@
 """What inference has to know of a model: its windows, their rate, its skeleton, its input."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from common.data.skeleton import H36M_16, H36M_17, Skeleton
 from common.data.windows import WindowRule
-from common.errors import UserError
+from common.errors import UserError, shown
 
 FRAME_RATE = 50.0  # of Human3.6M
 PUBLISHED_FRAME_STEP = 2  # of the published commands for Human3.6M
@@ -102,7 +101,9 @@ def read_info(record: Mapping[str, Any], path: Path, *, rate: float | None = Non
     """
     kind = record.get("model")
     if kind not in ("lifter", "masked"):
-        raise UserError(f"{path}: its record tells no kind of model (lifter or masked): {kind!r}")
+        raise UserError(
+            f"{path}: its record tells no kind of model (lifter or masked): {shown(kind)}"
+        )
     task = record.get("task", "lift" if kind == "lifter" else "")
     frames = _integer(record, "frames", path)
     joints = _integer(record, "n_joints", path)
@@ -140,11 +141,11 @@ def read_info(record: Mapping[str, Any], path: Path, *, rate: float | None = Non
 def _integer(record: Mapping[str, Any], key: str, path: Path) -> int:
     value = record.get(key)
     if not isinstance(value, int) or not 0 < value <= MAX_FRAMES:
-        raise UserError(f"{path}: its record has no sound {key!r}: {value!r}")
+        raise UserError(f"{path}: its record has no sound {key!r}: {shown(value)}")
     return value
 
 
 def _rate(value: Any, path: Path) -> float:
-    if isinstance(value, int | float) and math.isfinite(value) and 0 < value <= MAX_FRAMES:
+    if isinstance(value, int | float) and 0 < value <= MAX_FRAMES:  # neither NaN nor infinite
         return float(value)
-    raise UserError(f"{path}: its record has no sound 'frame_rate': {value!r}")
+    raise UserError(f"{path}: its record has no sound 'frame_rate': {shown(value)}")

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from common.errors import UserError
+from common.errors import UserError, shown
 from common.inference.model_info import ModelInfo, Network, read_info
 from common.optional import optional
 
@@ -57,7 +58,9 @@ def _check_inputs(session: Any, info: ModelInfo) -> None:
     wanted = {"pose_2d": [*windows, 2]} | ({"hidden": windows} if info.hides_joints else {})
     found = {entry.name: list(entry.shape[1:]) for entry in session.get_inputs()}
     if found != wanted:
-        raise UserError(f"{info.path}: its inputs are {found}, its description says {wanted}")
+        raise UserError(
+            f"{info.path}: its inputs are {shown(found)}, its description says {wanted}"
+        )
 
 
 def _network(session: Any, info: ModelInfo) -> Network:
@@ -66,6 +69,15 @@ def _network(session: Any, info: ModelInfo) -> Network:
         if info.hides_joints:
             assert hidden is not None
             inputs["hidden"] = hidden[:, windows].flatten(0, 1).numpy()
-        return torch.from_numpy(session.run(["pose_3d"], inputs)[0])
+        try:
+            (found,) = session.run(["pose_3d"], inputs)
+        except Exception as error:  # a damaged graph may load and fail later
+            raise UserError(f"{info.path}: the model does not run: {shown(error)}") from None
+        shape = (len(inputs["pose_2d"]), info.skeleton.num_joints, 3)
+        if found.shape != shape or found.dtype != np.float32:
+            raise UserError(
+                f"{info.path}: the model gives {found.dtype} {found.shape}, not poses {shape}"
+            )
+        return torch.from_numpy(found)
 
     return network

@@ -9,7 +9,7 @@ from common.data.joint_orders import JointOrder
 from common.data.layouts import LAYOUTS, implausible
 from common.data.skeleton import H36M_17
 from common.errors import UserError
-from common.keypoints.formats.registry import format_of
+from common.keypoints.formats.registry import read_table
 from common.keypoints.options import ReadOptions
 from common.keypoints.people import gather
 from common.keypoints.recording import Person, Recording
@@ -47,7 +47,7 @@ def read_recording(path: Path, options: ReadOptions | None = None) -> Recording:
     options = options or ReadOptions()
     _check_options(options)
     source = Source(path)
-    table = format_of(source, options.format).read(source, options)
+    table = read_table(source, options)
     order, table = _joint_order(table, options, path)
     video = open_video(options.video) if options.video else None
     size = _image_size(table, options, video, path)

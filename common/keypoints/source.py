@@ -1,6 +1,5 @@
 """An input's content, read once, whichever formats look at it; malformed content is one line."""
 
-import json
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,8 +10,8 @@ import numpy as np
 
 from common.data.npz import load_npy, load_npz
 from common.data.npz import numbers as plain_numbers
+from common.data.text_files import load_json, read_text
 from common.errors import UserError, listing, shown
-from common.files import read_text
 
 HEAD = 4096  # bytes by which the kind of a file is told
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -103,24 +102,6 @@ class Source:
             return read_text(self.path)
         except (UnicodeDecodeError, UserError):
             return None
-
-
-def load_json(path: Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        UserError: it is no JSON, or nested too deeply.
-    """
-    try:
-        return json.loads(read_text(path))
-    except RecursionError:
-        raise UserError(f"{path}: JSON that is nested too deeply") from None
-    except MemoryError:
-        raise UserError(f"{path}: too large for this machine's memory") from None
-    except UserError:
-        raise
-    except ValueError as error:  # also a number of too many digits
-        raise UserError(f"{path}: not JSON ({shown(error)})") from None
 
 
 def numbers(value: Any, where: str, *, shape: str = "numbers") -> np.ndarray:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from common.data.layouts import LAYOUTS
+from common.data.text_files import load_json
 from common.errors import UserError
 from common.keypoints.formats.base import Format
 from common.keypoints.options import ReadOptions
-from common.keypoints.source import Source, frame_numbers, load_json, members, numbers
+from common.keypoints.source import Source, frame_numbers, members, numbers
 from common.keypoints.table import PoseTable, TableBuilder, track_id
 
 # Beginning of `dataset_name` -> layout.

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from common.data.text_files import load_json
 from common.errors import UserError
 from common.keypoints.formats.base import Format
 from common.keypoints.options import ReadOptions
-from common.keypoints.source import Source, frame_numbers, load_json, members
+from common.keypoints.source import Source, frame_numbers, members
 from common.keypoints.table import PoseTable, TableBuilder, track_id, triples
 
 KEYS = ("pose_keypoints_2d", "pose_keypoints")  # the latter until version 1.1

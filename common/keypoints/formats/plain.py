@@ -6,6 +6,7 @@ import numpy as np
 
 from common.data.keypoint_files import frame_rate, told_frame_rate, told_layout
 from common.data.layouts import LAYOUTS
+from common.data.npz import numbers as plain_numbers
 from common.errors import UserError
 from common.keypoints.arrays import has_array, load_array
 from common.keypoints.formats.base import Format
@@ -56,13 +57,13 @@ def told(content: dict[str, Any], where: str) -> dict[str, Any]:
     if isinstance(layout, np.ndarray) and layout.ndim == 0:
         layout = layout.item()
     if layout is not None:
-        if layout not in LAYOUTS:
+        if not isinstance(layout, str) or layout not in LAYOUTS:
             raise UserError(f"{where}: layout {kind_of(layout)} is none of {', '.join(LAYOUTS)}")
         facts["layout"] = layout
     elif by_metadata := told_layout(content.get("metadata"), where):
         facts["layout"] = by_metadata.name
-    size = np.asarray(content.get("size", []))
-    if size.shape == (2,) and size.dtype.kind in "iuf":
+    size = plain_numbers(content.get("size"))
+    if size is not None and size.shape == (2,):
         facts["size"] = size_of({"w": size[0], "h": size[1]})
     else:
         facts["size"] = size_of(content) or size_of(content.get("metadata"))

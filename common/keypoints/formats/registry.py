@@ -1,5 +1,6 @@
 """Every format, in the order in which an input is looked at."""
 
+from common.data.npz import making_sense
 from common.errors import UserError, listing
 from common.keypoints.formats.alphapose import ALPHAPOSE
 from common.keypoints.formats.base import Format
@@ -10,7 +11,9 @@ from common.keypoints.formats.openpose import OPENPOSE
 from common.keypoints.formats.plain import PLAIN
 from common.keypoints.formats.video import VIDEO
 from common.keypoints.formats.videopose3d import DETECTRON, VIDEOPOSE3D
+from common.keypoints.options import ReadOptions
 from common.keypoints.source import Source
+from common.keypoints.table import PoseTable
 
 FORMATS: dict[str, Format] = {
     known.name: known
@@ -26,6 +29,19 @@ FORMATS: dict[str, Format] = {
         PLAIN,
     )
 }
+
+
+def read_table(source: Source, options: ReadOptions) -> PoseTable:
+    """Read an input, whatever it holds.
+
+    Raises:
+        UserError: it is of no known format, or something in it makes no sense.
+    """
+    with making_sense(str(source.path), "keypoints of a known format"):
+        known = format_of(source, options.format)
+        if known is not VIDEO:
+            return known.read(source, options)
+    return known.read(source, options)  # a detector's own faults are none of the file
 
 
 def format_of(source: Source, name: str | None) -> Format:
