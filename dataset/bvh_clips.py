@@ -20,8 +20,7 @@ import numpy as np
 
 from common.data.skeleton import H36M_17
 from common.data.text_files import load_json
-from common.errors import UserError, listing
-from common.files import read_text
+from common.errors import UserError, listing, shown
 from common.log import LOG
 from dataset.bvh_file import END_SITE, BvhMotion, Node, read_bvh
 from dataset.motion_checks import LARGEST, SMALLEST, body_height, upward
@@ -208,7 +207,7 @@ def load_names(path: Path) -> dict[int, str]:
     unknown = sorted(content.keys() - ours.keys())
     missing = sorted(ours.keys() - content.keys() - {H36M_17.joint_names[j] for j in OPTIONAL})
     if unknown or missing:
-        problem = f"unknown joint {unknown[0]!r}" if unknown else f"no {listing(missing)}"
+        problem = f"unknown joint {shown(unknown[0])!r}" if unknown else f"no {listing(missing)}"
         raise UserError(f"{path}: {problem}; the joints are {', '.join(ours)}")
     return {ours[name]: value for name, value in content.items()}
 
@@ -230,10 +229,11 @@ def _joints(
         if not lacking[convention]:
             return convention, found
     nearest = min(lacking, key=lambda convention: len(lacking[convention]))
+    absent = shown(listing(lacking[nearest]))
     there = listing([node.name[:40] for node in nodes if node.name != END_SITE])
     raise UserError(
         f"{path}: its joints ({there}) are none that are known: nearest are those of {nearest}, "
-        f"of which {listing(lacking[nearest])} are missing; --names map.json says which is which"
+        f"of which {absent} are missing; --names map.json says which is which"
     )
 
 

@@ -73,7 +73,8 @@ class BvhMotion:
         step = max(1, CHUNK // len(self.nodes))
         for start in range(0, len(found), step):
             chunk = [track[start : start + step] for track in tracks]
-            found[start : start + step] = self._placed(chunk, repeats)[:, wanted]
+            with np.errstate(invalid="ignore", over="ignore"):  # angles that are infinite
+                found[start : start + step] = self._placed(chunk, repeats)[:, wanted]
         return found
 
     def _placed(self, tracks: Sequence[np.ndarray], repeats: Sequence[bool]) -> np.ndarray:

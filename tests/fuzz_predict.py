@@ -120,7 +120,7 @@ def complete(path: Path, fps: float | None = None) -> None:
 
 
 def write_onnx(folder: Path) -> None:
-    weights = write_model(folder / "weights.pth", "lifter", frames=3)
+    weights = write_model(folder / "weights.pth", "lifter", frames=9)
     export_model(weights, folder / "model.onnx")
 
 

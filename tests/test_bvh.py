@@ -140,11 +140,11 @@ def test_names_of_ones_own(tmp_path):
     ("content", "message"),
     [
         ("[1, 2]", "JSON object"),
-        ("{", "cannot be read as JSON"),
+        ("{", "not JSON"),
         ('{"tail": "Tail"}', "unknown joint 'tail'"),
         ('{"right hip": "a"}', "no left elbow"),
         ('{"right hip": 3}', "our joint name"),
-        ("[" * 100_000, "cannot be read as JSON"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_invalid_names_files_are_named(tmp_path, content, message):

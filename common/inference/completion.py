@@ -120,11 +120,12 @@ def read_incomplete(path: Path, fps: float | None) -> Incomplete:
     shape = numeric_shape(content[entry])
     if len(shape) != 3 or not shape[0] or shape[1] not in (16, 17) or shape[2] != 3:
         raise UserError(f"{path}: {entry!r} has shape {shape}, (frames, 17 or 16, 3) is needed")
-    poses = np.array(content[entry], dtype=np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is missing
+        poses = np.array(content[entry], dtype=np.float64)
+        root = content.get("root_3d")
+        if numeric_shape(root) == (shape[0], 3):
+            poses = poses + np.asarray(root)[:, None]
     poses[~np.isfinite(poses).all(-1)] = np.nan
-    root = content.get("root_3d")
-    if numeric_shape(root) == (shape[0], 3):
-        poses = poses + np.asarray(root)[:, None]
     if reason := wrong_length_unit(poses):
         raise UserError(f"{path}: {reason}")
     stamps = content.get("time") if fps is None else None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from common.data.npz import load_npz
+from common.data.npz import load_npz, making_sense
 from common.data.skeleton import SKELETONS, Skeleton
 from common.errors import UserError
 from common.files import whole_file
@@ -99,13 +99,18 @@ def read_motion(path: Path) -> Motion:
         UserError: it is missing or damaged, or not such a file.
     """
     entries = load_npz(path)
+    with making_sense(str(path), "a motion written by `common.predict`"):
+        return _motion(entries, path)
+
+
+def _motion(entries: dict[str, Any], path: Path) -> Motion:
     missing = sorted(_OURS - entries.keys())
     if missing:
         raise UserError(
             f"{path}: no motion written by `common.predict`: it has no {', '.join(missing[:4])}"
         )
     skeleton = _read_skeleton(entries, path)
-    axes = {"L": np.size(entries["time"]), "J": skeleton.num_joints}
+    axes = {"L": _length(entries["time"]), "J": skeleton.num_joints}
     arrays = {name: _numbers(entries, name, axes, path) for name in _FRAMES}
     if arrays["state"].max(initial=0) > max(State):
         raise UserError(f"{path}: 'state' holds {arrays['state'].max()}, at most {max(State)}")
@@ -142,6 +147,11 @@ def _array(
     return array
 
 
+def _length(value: Any) -> int:
+    """How many numbers an array has; 0 for anything else."""
+    return value.size if isinstance(value, np.ndarray) else 0
+
+
 def _word(entries: dict[str, Any], name: str, path: Path) -> str:
     """A text of the file."""
     value = entries[name]
@@ -158,7 +168,7 @@ def _read_skeleton(entries: dict[str, Any], path: Path) -> Skeleton:
     joints = len(names)
     integers = np.dtype(np.int32)
     parents = _array(entries, "parents", integers, (joints,), path).tolist()
-    pairs = np.size(entries["left"])
+    pairs = _length(entries["left"])
     left, right = (_array(entries, side, integers, (pairs,), path) for side in ("left", "right"))
     if not joints or parents[0] != -1 or not all(0 <= p < j for j, p in enumerate(parents) if j):
         raise UserError(f"{path}: 'parents' {parents} is no tree in which parents come first")
