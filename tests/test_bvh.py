@@ -260,3 +260,12 @@ def test_left_stays_left(tmp_path):
     walked = poses[-1, 0] - poses[0, 0]  # along z of the file
     assert (forward @ walked > 0).all()
     assert (poses[:, HEAD_TOP, 2] > poses[:, FEET, 2].max(1)).all()
+
+
+def test_more_nodes_than_a_skeleton_has_are_refused(tmp_path):
+    """Nodes without channels cost a file nothing, and memory and time in every frame."""
+    nodes = "JOINT a { OFFSET 0 0 1 }\n" * 6000
+    head = "HIERARCHY\nROOT r {\nOFFSET 0 0 0\nCHANNELS 1 Xrotation\n"
+    (tmp_path / "x.bvh").write_text(f"{head}{nodes}}}\nMOTION\nFrames: 1\nFrame Time: 0.02\n1\n")
+    with pytest.raises(UserError, match="no skeleton"):
+        read_bvh_clip(tmp_path / "x.bvh", Path("x"))

@@ -5,6 +5,8 @@ A new reader is a line in `READERS`: a function that writes a sound file, and on
 
 import json
 import os
+import re
+import signal
 import tracemalloc
 from argparse import Namespace
 from collections.abc import Callable
@@ -272,3 +274,18 @@ def test_mutated_files(name, tmp_path, monkeypatch):
         assert message.isprintable() and len(message) < 1500, (number, message)
         refused += message != ""
     assert refused > COUNT / 4  # the mutations are no harmless ones
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READERS)
+def test_a_pipe_in_place_of_a_file_is_refused(name, tmp_path):
+    reader = READERS[name]
+    reader.write(tmp_path)
+    (tmp_path / reader.file).unlink()
+    os.mkfifo(tmp_path / reader.file)
+    signal.alarm(60)  # opening a pipe that nobody writes to waits for ever
+    try:
+        with pytest.raises((UserError, *reader.accepts), match=re.escape(Path(reader.file).name)):
+            reader.read(tmp_path)
+    finally:
+        signal.alarm(0)

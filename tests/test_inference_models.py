@@ -152,6 +152,15 @@ def test_lifting_with_onnx_is_lifting_with_pytorch(tmp_path, weights):
 
 
 @pytest.mark.slow
+def test_a_model_that_fails_when_it_runs_is_named(tmp_path):
+    export_model(LIFTER, tmp_path / "x.onnx")
+    info, network = load_onnx(tmp_path / "x.onnx")
+    poses = torch.zeros(1, info.rule.frames, info.skeleton.num_joints + 1, 2)
+    with pytest.raises(UserError, match="x.onnx: the model does not run"):
+        network(poses, None, torch.arange(info.rule.frames)[None])
+
+
+@pytest.mark.slow
 def test_onnx_files_that_are_not_ours(tmp_path):
     export_model(LIFTER, tmp_path / "x.onnx")
     model = onnx.load(tmp_path / "x.onnx")

@@ -160,7 +160,7 @@ def read_result(path: Path) -> Result | None:
     script = str(options.get("command", "")).split()[1:2]
     defaults = {"name": "", "dataset": "", "script": script[0] if script else ""}
     options = defaults | options | ({"dataset": "3dhp"} if script == ["trainer_3dhp.py"] else {})
-    with making_sense(str(path), "a results.json of this program's runs"):
+    with making_sense(f"{path}: damaged", "a results.json of this program's runs"):
         rows, size = _rows(test, options)
         seconds = [float(record["seconds"]) for record in content.get("history") or ()]
         return Result(path, options, rows, content.get("test_windows", size), sum(seconds) / 3600)
@@ -238,7 +238,7 @@ def load_published(path: Path = PUBLISHED_FILE) -> list[Published]:
         UserError: it is not in the format.
     """
     content = load_json(path, largest=LARGEST_RESULT)
-    with making_sense(str(path), "a table of published results"):
+    with making_sense(f"{path}: not a table of published results", "its format"):
         published = [Published(**entry) for entry in content["entries"]]
     for entry in published:
         if not entry.source and any(value is not None for value in entry.values.values()):

@@ -35,7 +35,12 @@ def load_onnx(path: Path, *, rate: float | None = None) -> tuple[ModelInfo, Netw
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4
     try:
-        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(
+            str(path),
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # which prints, and tries the same again
+        )
         text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
     except Exception as error:  # the library raises its own exceptions, of many classes
         raise UserError(f"{path}: not an ONNX model ({type(error).__name__})") from None
