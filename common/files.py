@@ -13,7 +13,6 @@ from common.errors import UserError, shown
 from common.interrupts import deferred_signals
 
 LOCK_FILE = ".lock"
-LARGEST_TEXT = 2**30  # bytes: keypoints of several people for hours
 LARGEST_SHARE = 0.5  # of the machine's memory that one file may fill
 STAGING, COMPLETE = ".mpm-writing", ".mpm-written"  # folders: see `published_together`
 _REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
@@ -55,28 +54,6 @@ def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
         return os.fdopen(os.open(path, flags), "rb")
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise UserError(f"{shown(path)}: {reason_of(error)}") from None
-
-
-def read_text(path: Path, *, largest: int = LARGEST_TEXT, errors: str = "strict") -> str:
-    """The text of a file in UTF-8, with or without a byte order mark.
-
-    Args:
-        path: the file; see `open_regular`.
-        largest: bytes that it may have.
-        errors: "strict", or "replace" where bytes of other encodings do not matter.
-
-    Raises:
-        UserError: it is not text, is too large or cannot be read.
-    """
-    with open_regular(path) as stream:
-        if os.fstat(stream.fileno()).st_size > largest:
-            raise UserError(f"{shown(path)}: larger than {largest / 2**20:.0f} MiB")
-        try:
-            return stream.read().decode("utf-8-sig", errors)
-        except UnicodeDecodeError:
-            raise UserError(f"{shown(path)}: not text in UTF-8") from None
-        except OSError as error:
-            raise UserError(f"{shown(path)}: {reason_of(error)}") from None
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 
 from common.data.text_files import read_text
 from common.errors import UserError
-from common.files import read_text
 from common.log import LOG
 
 AXES = "XYZ"

@@ -33,7 +33,7 @@ from common.cli.values import at_least, positive, seed, share_below_one
 from common.data.camera import CAMERA_FILE, CameraView, denormalise_screen
 from common.data.npz_writer import dictionary_file
 from common.data.text_files import read_text
-from common.errors import UserError
+from common.errors import UserError, shown
 from common.files import published_together, write_atomically
 from common.log import LOG
 from common.progress import progress

@@ -15,7 +15,6 @@ from common.data.text_files import load_json
 from common.errors import UserError, shown
 from common.evaluation.masked import COLUMNS
 from common.evaluation.metrics import METRICS
-from common.files import read_text
 
 LARGEST_RESULT = 2**28  # bytes of a results.json: thousands of epochs take some millions
 PUBLISHED_FILE = Path(__file__).with_name("published.json")
