@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 import warnings
 from pathlib import Path
 
@@ -107,9 +106,10 @@ def _trace(module: nn.Module, info: ModelInfo) -> bytes:
     names = ["pose_2d", "hidden"] if info.hides_joints else ["pose_2d"]
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # This exporter needs no further library; it is announced as the older of two.
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        # This exporter needs no further library; it is announced as the older of two, and tells
+        # that shapes become constants: only the batch is to vary.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
         torch.onnx.export(
             module,
             random_windows(info, 2, 0),
