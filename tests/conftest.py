@@ -1,7 +1,19 @@
 """Fixtures of several test files."""
 
+import signal
+
 import pytest
 from runs import Done, Run
+
+# Processes started in the background of a shell, or by nohup, ignore signals that tests send to
+# runs of their own, which inherit that.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture
