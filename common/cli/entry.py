@@ -35,6 +35,7 @@ def run_script(main: Callable[[], None]) -> None:
     try:
         raise_on_signals()
         main()
+        _leave_together()
     except UserError as error:
         _exit(EXIT_INVALID_INPUT, f"error: {error}", alone=True)
     except FailedRun as error:
@@ -58,6 +59,13 @@ def run_script(main: Callable[[], None]) -> None:
         if distributed.is_available() and distributed.is_initialized():
             distributed.destroy_process_group()
         _close_output()
+
+
+def _leave_together() -> None:
+    """Wait for the other processes of a run that went well: who leaves first breaks their ties."""
+    if distributed.is_available() and distributed.is_initialized():
+        with suppress(RuntimeError):  # another one has failed, and says so
+            distributed.barrier()
 
 
 def _words_of(error: OSError) -> str:

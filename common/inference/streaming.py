@@ -56,7 +56,8 @@ class StreamingLifter:
     A pose is that of `common.inference.lift_keypoints` for the frames that have come in when it is
     made: with `lag` half a window or more, for the whole recording; with less, the newest frame
     stands for those to come, as at the end of a recording. A missing joint keeps its last place
-    (what comes later is not known), or is hidden from a masked model.
+    (what comes later is not known), or is hidden from a masked model. Times are taken to go on
+    evenly: after a pause, call a new lifter, since windows here reach across it.
     """
 
     def __init__(
