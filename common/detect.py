@@ -35,9 +35,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.output.suffix != ".npz":
         raise UserError(f"--output {args.output}: a name that ends in .npz is needed")
-    if args.output.exists() and not args.force:
-        raise UserError(f"--output {args.output} is there already; --force replaces it")
-    check_output(args.output, inputs=[args.video], force=True, flag="--output")
+    check_output(
+        args.output, inputs=[args.video], force=args.force, keep_ours=True, flag="--output"
+    )
     write(args.output, detect(args.video, args.detector))
 
 

@@ -20,7 +20,12 @@ _SEARCHED = 4096  # bytes at the beginning and at the end of a file
 
 
 def check_output(
-    path: Path, *, inputs: Iterable[str | Path] = (), force: bool = False, flag: str = ""
+    path: Path,
+    *,
+    inputs: Iterable[str | Path | None] = (),
+    force: bool = False,
+    keep_ours: bool = False,
+    flag: str = "",
 ) -> Path:
     """Require a path that output may be written to.
 
@@ -30,9 +35,10 @@ def check_output(
     Args:
         path: the file; its folder must exist.
         inputs: files and folders that the run reads. These, and files in such a folder that the
-            program has not written, are not replaced even by force; paths that do not exist and
-            empty texts are ignored.
+            program has not written, are not replaced even by force; paths that do not exist,
+            empty texts and None are ignored.
         force: whether a file that the program has not written may be replaced.
+        keep_ours: whether a file that it has written needs force, too.
         flag: the flag that names the path, for messages.
 
     Returns:
@@ -61,7 +67,11 @@ def check_output(
     for given in inputs:
         if given and _is_input(path, Path(given), ours=ours):
             raise UserError(f"{where} is read by this run and is not replaced; give another path")
-    if not (ours or force):
+    if force:
+        return path
+    if keep_ours:
+        raise UserError(f"{where} exists; --force replaces it")
+    if not ours:
         raise UserError(
             f"{where} is there already and was not written by this program; give another path, "
             "or --force to replace it"

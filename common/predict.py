@@ -64,26 +64,17 @@ def _check_output(config: PredictConfig) -> None:
         raise UserError(f"--output {config.output} is a file, a folder is needed")
     if not config.output.is_dir():
         return
-    inputs = [
-        str(path)
-        for path in (
-            config.source,
-            config.read.video,
-            config.model.weights,
-            config.model.onnx,
-            config.camera.calibration,
-        )
-        if path is not None
-    ]
-    for name in config.formats:
-        for path in (
-            *WRITERS[name].paths(1, config.output),
-            *WRITERS[name].existing(config.output),
-        ):
-            check_output(path, inputs=inputs, force=True, flag="--output")
-    there = [str(path) for name in config.formats for path in WRITERS[name].existing(config.output)]
+    camera, model = config.camera, config.model
+    inputs = [config.source, config.read.video, model.weights, model.onnx, camera.calibration]
+    writers = [WRITERS[name] for name in config.formats]
+    there = [path for writer in writers for path in writer.existing(config.output)]
+    for path in [path for writer in writers for path in writer.paths(1, config.output)] + there:
+        check_output(path, inputs=inputs, force=True, flag="--output")
     if there and not config.force:
-        raise UserError(f"{listing(there)} exists; --force replaces it, or choose another --output")
+        raise UserError(
+            f"{listing(list(map(str, there)))} exists; --force replaces it, or choose another "
+            "--output"
+        )
 
 
 def _tell_leftovers(config: PredictConfig, written: Sequence[Path]) -> None:

@@ -131,3 +131,15 @@ def test_predictions_are_checked_before_the_run(tmp_path, monkeypatch, script, w
     words = ["--root_path", f"{SAMPLE}", "--save_predictions", f"{data}", "--force"]
     with pytest.raises(UserError, match="is read by this run"):
         options.read(script, words)
+
+
+@pytest.mark.parametrize("content", ["ours", "foreign"])
+def test_where_all_files_are_kept_only_force_replaces_one(tmp_path, content):
+    path = tmp_path / "out.npz"
+    path.write_bytes(marked_zip(npz_bytes(tmp_path)) if content == "ours" else b"mine")
+    assert written_by_us(path) == (content == "ours")
+    with pytest.raises(UserError, match="^--output .*out.npz exists; --force replaces it$"):
+        check_output(path, keep_ours=True, flag="--output")
+    assert check_output(path, keep_ours=True, force=True) == path
+    with pytest.raises(UserError, match="is read by this run"):
+        check_output(path, inputs=[None, path], keep_ours=True, force=True)

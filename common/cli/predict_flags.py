@@ -305,7 +305,5 @@ def export(argv: Sequence[str] | None = None) -> ExportConfig:
     args = parser.parse_args(argv)
     if args.onnx.suffix != ".onnx":
         raise UserError(f"{args.onnx}: the name must end in .onnx")
-    check_output(args.onnx, inputs=[args.weights], force=True)
-    if args.onnx.exists() and not args.force:
-        raise UserError(f"{args.onnx} exists; --force replaces it")
+    check_output(args.onnx, inputs=[args.weights], force=args.force, keep_ours=True)
     return ExportConfig(args.weights, args.onnx, args.model_rate, args.force)
