@@ -20,7 +20,7 @@ from common.interrupts import (
     words_of,
 )
 from common.log import log_warnings, start_logging
-from common.training.processes import speaks
+from common.training.processes import Processes, speaks
 from common.training.signals import Interrupted
 
 EXIT_FAILED = 1
@@ -64,8 +64,8 @@ def run_script(main: Callable[[], None]) -> None:
 def _leave_together() -> None:
     """Wait for the other processes of a run that went well: who leaves first breaks their ties."""
     if distributed.is_available() and distributed.is_initialized():
-        with suppress(RuntimeError):  # another one has failed, and says so
-            distributed.barrier()
+        with suppress(FailedRun):  # another one has failed, and says so
+            Processes.of_environment().wait_for_all()
 
 
 def _words_of(error: OSError) -> str:
