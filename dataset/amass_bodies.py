@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.data.amass import FRAME_RATE
 from common.data.keypoint_files import frame_rate
 from common.data.npz import float_tensor, load_npz, numbers
 from common.data.skeleton import JOINT_ABSENT_FROM_16
@@ -20,7 +21,6 @@ from common.files import files_below
 from common.log import LOG
 from dataset import preparation
 
-FRAME_RATE = 25
 FRAMES_PER_PASS = 128  # of the body model; bounds the memory that a long sequence takes
 # The joints of SMPL and SMPL-H that our 16 take.
 MODEL_JOINTS_TO_16 = (0, 2, 5, 8, 1, 4, 7, 6, 12, 15, 16, 18, 20, 17, 19, 21)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from common.data.h36m import FRAME_RATE
 from common.data.skeleton import H36M_16, H36M_17, Skeleton
 from common.data.windows import WindowRule
 from common.errors import UserError, shown
 
-FRAME_RATE = 50.0  # of Human3.6M
 PUBLISHED_FRAME_STEP = 2  # of the published commands for Human3.6M
 LIFTING_TASKS = ("lift", "onlylift", "comp2dlift")
 COMPLETION_TASKS = ("comp3d",)
@@ -120,7 +120,7 @@ def read_info(record: Mapping[str, Any], path: Path, *, rate: float | None = Non
         step = PUBLISHED_FRAME_STEP
         assumed.append(f"frame step {step}, as in the published commands")
     if frame_rate is None:
-        frame_rate = FRAME_RATE
+        frame_rate = float(FRAME_RATE)
         assumed.append(f"trained at {FRAME_RATE:g} frames/s, as Human3.6M")
     return ModelInfo(
         path=path,
