@@ -236,15 +236,15 @@ def check_subject_names(people: Iterable[str]) -> None:
 def variants(
     clip: MotionClip, args: Namespace, bodies: int
 ) -> Iterator[tuple[str, np.ndarray, float]]:
-    """The parts of a clip, as `parts_of`, each by several bodies; the first is the clip's own."""
-    for name, part, floor in parts_of(clip, args.part_seconds):
+    """What `equal_parts` gives, each part by several bodies; the first is the clip's own."""
+    for name, part, floor in equal_parts(clip, args.part_seconds):
         yield name, part, floor
         for body in range(1, bodies):
             rng = random_source(args.seed, f"{clip.name} {name} body {body}")
             yield f"{name} {body}", vary_body(part, rng), floor
 
 
-def parts_of(clip: MotionClip, seconds: float) -> Iterator[tuple[str, np.ndarray, float]]:
+def equal_parts(clip: MotionClip, seconds: float) -> Iterator[tuple[str, np.ndarray, float]]:
     """The parts of a clip: name, poses (L, 17, 3), and the height of the floor in metres."""
     floor = float(np.percentile(clip.poses[..., 2].min(1), GROUND_PERCENTILE))
     number = max(round(len(clip.poses) / (seconds * FRAME_RATE)), 1)

@@ -9,7 +9,7 @@ import keypoint_files as kinds
 import numpy as np
 from bvh_files import names_of, write_bvh
 from fuzz import Reader, write_npz
-from inference_inputs import write_model
+from inference_inputs import OUR_CALIBRATION, write_model
 from motions import sample_motion
 
 from common.data.npz import load_npz
@@ -41,18 +41,6 @@ QUALISYS = """<?xml version='1.0' encoding='ASCII'?>
 <intrinsic centerPointU="60800" centerPointV="35200" focalLengthU="96000" focalLengthV="94720"
  radialDistortion1="0.1" radialDistortion2="-0.05" tangentalDistortion1="0.001"/>
 </camera></cameras></calibration>"""
-OURS = {
-    "intrinsic": [
-        {
-            "focal_length": [1500, 1480],
-            "center": [950, 550],
-            "radial_distortion": [0.1, -0.05, 0.01],
-            "tangential_distortion": [0.002, 0.001],
-            "res_w": 1920,
-            "res_h": 1080,
-        }
-    ]
-}
 VALUES = {"protocol_1": 50.0, "protocol_2": 40.0, "velocity": None, "frames": 100}
 RESULT = {
     "command": "python trainer.py",
@@ -191,7 +179,7 @@ PREDICT_READERS = {
             "image_height": 1080,
         },
     ),
-    "camera Human3.6M": camera("c.json", OURS),
+    "camera Human3.6M": camera("c.json", OUR_CALIBRATION),
     "camera Pose2Sim": camera("c.toml", POSE2SIM),
     "camera Qualisys": camera("c.xml", QUALISYS),
     "camera npz": of_npz(

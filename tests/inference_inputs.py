@@ -17,6 +17,19 @@ MASKED = GOLDEN / "ckpt" / "small_comp2dlift.pth"
 COMPLETER = GOLDEN / "ckpt" / "small_comp3d.pth"
 SIZE = (1000, 1002)
 FPS = 50.0
+# A calibration in the form of h36m_cameras.json.
+OUR_CALIBRATION = {
+    "intrinsic": [
+        {
+            "focal_length": [1500, 1480],
+            "center": [950, 550],
+            "radial_distortion": [0.1, -0.05, 0.01],
+            "tangential_distortion": [0.002, 0.001],
+            "res_w": 1920,
+            "res_h": 1080,
+        }
+    ]
+}
 
 
 def sample_pixels(subject: str = "S9", action: str = "Dancing", camera: int = 0) -> np.ndarray:

@@ -14,7 +14,6 @@ side mirrored in the plane of the trunk.
 import argparse
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -144,11 +143,12 @@ def completion(motion: Path, model: LiftingModel, step: int) -> None:
     for name, joints in list(HIDDEN.items())[1:]:
         predicted, frames = predict(model, store.pose_3d, store, joints, step)
         target = store.pose_3d[frames]
-        baselines: list[Callable[[], Tensor]] = [lambda: place(mean, target, joints)]  # noqa: B023
-        if len(joints) == len(RIGHT_LEG):
-            baselines.append(lambda: mirrored_limb(target))  # noqa: B023
-        cells = [of_joints(pose, target, joints) for pose in (predicted, *(b() for b in baselines))]
-        print(f"| {name} | {' | '.join(cells + ['-'] * (3 - len(cells)))} |")
+        cells = [
+            of_joints(pose, target, joints) for pose in (predicted, place(mean, target, joints))
+        ]
+        one_side = len(joints) == len(RIGHT_LEG)  # the other limb is there to be mirrored
+        cells.append(of_joints(mirrored_limb(target), target, joints) if one_side else "-")
+        print(f"| {name} | {' | '.join(cells)} |")
 
 
 def protocols(predicted: Tensor, target: Tensor) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inference_inputs import FPS, sample_camera, sample_pixels
+from inference_inputs import FPS, OUR_CALIBRATION, sample_camera, sample_pixels
 from paths import SAMPLE
 
 from common.data.camera import load_cameras, world_to_camera
@@ -194,21 +194,11 @@ QUALISYS = f"""<?xml version='1.0' encoding='ASCII'?>
  focalLengthV="{1480 * 64}" focallength="9.3" radialDistortion1="0.1" radialDistortion2="-0.05"
  radialDistortion3="0.01" tangentalDistortion1="0.001" tangentalDistortion2="0.002"/>
 </camera></cameras></calibration>"""
-OURS = {
-    "intrinsic": [
-        {
-            "focal_length": [1500, 1480],
-            "center": [950, 550],
-            "radial_distortion": [0.1, -0.05, 0.01],
-            "tangential_distortion": [0.002, 0.001],
-            "res_w": 1920,
-            "res_h": 1080,
-        }
-    ]
-}
 
 
-@pytest.mark.parametrize("content", [OPENCV, STORAGE, OURS, POSE2SIM, QUALISYS, "npz"], ids=str)
+@pytest.mark.parametrize(
+    "content", [OPENCV, STORAGE, OUR_CALIBRATION, POSE2SIM, QUALISYS, "npz"], ids=str
+)
 def test_calibration_files(tmp_path, content):
     path = tmp_path / "camera.json"
     if content == "npz":
