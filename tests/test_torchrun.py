@@ -58,6 +58,25 @@ def test_a_mistake_is_told_once(tmp_path):
     assert len(lines) == 1 and "no such file" in lines[0], done.stderr
 
 
+@pytest.mark.slow
+def test_a_job_that_is_done_does_not_fail_while_interpreters_are_taken_down(tmp_path):
+    script = tmp_path / "meet.py"
+    script.write_text(
+        "import atexit, os, torch\n"
+        "from common.cli.entry import run_script\n"
+        "from common.training.processes import Processes\n"
+        "def main():\n"
+        "    atexit.register(os.abort)  # as a thread that outlives the interpreter does\n"
+        "    processes = Processes.of_environment()\n"
+        "    processes.join(torch.device('cpu'))\n"
+        "    processes.gather(processes.rank)\n"
+        "    if processes.is_main:\n"
+        "        print('met')\n"
+        "run_script(main)\n"
+    )
+    assert "met" in torchrun(tmp_path, 2, script).stdout.splitlines()
+
+
 @pytest.fixture
 def restarted(monkeypatch, tmp_path):
     """A job that was started again, in a folder."""

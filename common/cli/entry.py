@@ -30,6 +30,20 @@ EXIT_INVALID_INPUT = 2
 def run_script(main: Callable[[], None]) -> None:
     """Run an entry script: invalid input is one line and exit code 2, a bug a traceback."""
     _escape_what_cannot_be_encoded()
+    code: int | str = 0
+    try:
+        _run(main)
+    except SystemExit as leaving:
+        code = leaving.code or 0
+    if _has_joined_others():
+        # Threads of the exchange may still hold what belongs to the interpreter: taking that down
+        # around them can abort a process whose work is done, and with it the whole job.
+        os._exit(code if isinstance(code, int) else EXIT_FAILED)
+    sys.exit(code)
+
+
+def _run(main: Callable[[], None]) -> None:
+    """Run a script to its end, whatever that is; the exit code of one that fails is raised."""
     start_logging(sys.stdout, silent=os.environ.get("RANK", "0") != "0")
     log_warnings()
     try:
@@ -56,14 +70,17 @@ def run_script(main: Callable[[], None]) -> None:
         ignore_signals()
         remove_temporaries()
         end_on_signals()
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.destroy_process_group()
         _close_output()
+
+
+def _has_joined_others() -> bool:
+    """Whether this process is one of several that exchange tensors."""
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def _leave_together() -> None:
     """Wait for the other processes of a run that went well: who leaves first breaks their ties."""
-    if distributed.is_available() and distributed.is_initialized():
+    if _has_joined_others():
         with suppress(FailedRun):  # another one has failed, and says so
             Processes.of_environment().wait_for_all()
 
