@@ -118,6 +118,21 @@ def test_an_epoch_of_pre_training_visits_the_2d_and_the_3d_of_every_window(store
     assert order.sort().values.tolist() == list(range(2 * len(poses)))
 
 
+@pytest.mark.parametrize(("modality", "name"), [(2, "recovered_2d"), (3, "recovered_3d")])
+def test_pre_training_on_one_modality_visits_every_window_once(store, run, modality, name):
+    poses = WindowedPoses([(store, WindowRule(9, stride=50))])
+    model, masks = ShiftingModel(run), replace(PRETRAIN, modalities=(modality,))
+    task = MaskedTask(model, poses, masks, test=None, rng=RandomSources.of(run, 0))
+    samples = task.order(torch.Generator().manual_seed(1))
+    assert samples.sort().values.tolist() == list(range(len(poses)))
+    task.begin_step()
+    (losses,) = task.losses(samples)
+    assert task.loss_names == (name,) and list(losses) == [name]
+    assert task.counts(samples) == {name: len(poses)}
+    (batch,) = model.seen
+    assert (batch.pose_2d is None, batch.pose_3d is None) == (modality == 3, modality == 2)
+
+
 def test_what_is_hidden_of_a_batch(store, run):
     poses = WindowedPoses([(store, WindowRule(9))])
     rng = torch.Generator().manual_seed(0)

@@ -100,6 +100,8 @@ def test_the_mirrored_pass_hides_the_mirrored_joints(script, tiny_completion):
         "--precision bf16",
         "-b 2 -s 10 --debug 1 --data_augmentation False",  # batches of one modality occur
         "-f 1 -b 16 -s 100",
+        "--modalities 2d -b 16",
+        "--modalities 3D,2d",
         "--frozen 1 --frozen_parts encoder2d,shared_layers_spatial",
         "--test 0",
         "--n_joints 16 --dataset h36m,3dhp,amass",
@@ -174,6 +176,8 @@ def test_pre_trained_weights_go_into_the_lifter(script, tmp_path):
         ("--dataset h36m,cmu", "is not a comma list of h36m, 3dhp, amass"),
         ("--dataset h36m,h36m", "each once"),
         ("--dataset h36m,3dhp --dataset_weights 1", "1 numbers for the 2 data sets"),
+        ("--modalities 2d,4d", "'2d,4d' is none of 2d, 3d and 2d,3d"),
+        ("--modalities 3d --train 1 --n_joints 16", "use --modalities 2d,3d or --poseaug 0"),
         ("--dataset amass --n_joints 16", "nothing to train on or to test on"),
         ("--dataset 3dhp", "use --n_joints 16"),
         ("--dataset amass --train 1", "use --n_joints 16"),

@@ -287,6 +287,8 @@ def _masking(args: argparse.Namespace) -> Masking:
         frame_mask_ratio=args.temporal_mask_rate,
         numbers_2d=_mask_numbers("mask_manner2D", args.mask_manner2D, args.n_joints),
         numbers_3d=_mask_numbers("mask_manner3D", args.mask_manner3D, args.n_joints),
+        # Limb masks go by the task alone.
+        modalities=tuple(args.modalities) if masked_task(args) == "pretrain" else (2, 3),
     )
 
 

@@ -87,6 +87,11 @@ TABLE = (
         lambda s, a: _masks(s, a) and not a.test_augmentation,
         "needs --test_augmentation True",
     ),
+    NoEffect(
+        ("modalities",),
+        lambda s, a: _lifts(s, a) or any(getattr(a, name) for name in _LIMBS),
+        "is for masked pre-training",
+    ),
     NoEffect(("backbone", "out_all"), _masks, "is for lifters"),
 )
 

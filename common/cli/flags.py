@@ -16,6 +16,7 @@ from common.cli.values import (
     device_list,
     finite,
     integer,
+    modality_list,
     name_list,
     not_nan,
     not_negative,
@@ -324,6 +325,12 @@ def _add_own_flags(group: argparse._ArgumentGroup) -> None:
         "--force",
         action="store_true",
         help="let --save_predictions replace a file that this program did not write",
+    )
+    group.add_argument(
+        "--modalities",
+        type=modality_list,
+        default=[2, 3],
+        help="what masked pre-training learns from: 2d, 3d or 2d,3d (default) sequences",
     )
     group.add_argument(
         "--generators",

@@ -201,6 +201,8 @@ def _check(script: str, args: argparse.Namespace) -> None:
         raise UserError(
             "--poseaug 1 is for masked pre-training with --n_joints 16 on --dataset h36m alone"
         )
+    if args.poseaug and args.train and len(args.modalities) < 2:
+        raise UserError("PoseAug makes pairs of 2D and 3D: use --modalities 2d,3d or --poseaug 0")
     if args.normalise != "width":
         _check_normalisation(args, chosen)
     if args.refine and not all(data_set.has_cameras for data_set in chosen):

@@ -118,6 +118,15 @@ def device_list(text: str) -> list[int]:
         ) from None
 
 
+def modality_list(text: str) -> list[int]:
+    """The dimensions that a comma list of 2d and 3d names, in order."""
+    names = name_list(text.lower())
+    known = {"2d": 2, "3d": 3}
+    if not names or set(names) - set(known):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of 2d, 3d and 2d,3d")
+    return sorted({known[name] for name in names})
+
+
 def name_list(text: str) -> list[str]:
     """Names from a comma list."""
     return [word.strip() for word in text.split(",") if word.strip()]

@@ -217,7 +217,8 @@ class MaskedTest:
             name: value for name, value in self.errors(model).items() if not math.isnan(value)
         }
         weights = MASKED_WEIGHTS[self.masks.task]
-        monitored = sum(weights[name] * errors[name] for name in ERRORS if name in weights)
+        computed = [name for name in ERRORS if name in weights and name in errors]
+        monitored = sum(weights[name] * errors[name] for name in computed)
         return TestErrors(float(monitored), errors)
 
     def table(self, model: MaskedModel, stores: Sequence[str]) -> "MaskedTable":

@@ -233,8 +233,8 @@ class MaskedTask:
         Args:
             model: the model, placed on the run's devices.
             poses: training windows, on the runtime's device.
-            masks: what is hidden. When pre-training, the 2D and the 3D of a window are two samples,
-                shuffled together: an epoch has twice as many.
+            masks: what is hidden. When pre-training on both, the 2D and the 3D of a window are two
+                samples, shuffled together: an epoch has twice as many.
             test: evaluates after each epoch; None for not at all.
             rng: random sources.
             weights: shares of the stores in the windows of an epoch; empty for as many as each has.
@@ -249,10 +249,12 @@ class MaskedTask:
         self.augment = augment
         self.augmented_step = False
         self.step_masks: StepMasks | None = None
-        self.copies = 2 if masks.hides_frames else 1
+        self.copies = len(masks.modalities) if masks.hides_frames else 1
         self.num_samples = self.copies * (sum(self.windows_per_part) or len(poses))
         added = AUGMENTED_WEIGHTS if augment is not None else {}
-        self.loss_names = tuple({**MASKED_WEIGHTS[masks.task], **added})
+        unused = {"recovered_2d": not masks.uses_2d, "recovered_3d": not masks.uses_3d}
+        names = {**MASKED_WEIGHTS[masks.task], **added}
+        self.loss_names = tuple(name for name in names if not unused.get(name))
 
     @property
     def loss_weights(self) -> Weights:
@@ -293,7 +295,7 @@ class MaskedTask:
         """How many of some samples each loss is a mean over: 2D ones or 3D ones."""
         if not self.masks.hides_frames:
             return dict.fromkeys(self.loss_names, len(samples))
-        num_2d = int((samples < len(self.poses)).sum())
+        num_2d = int(self._are_2d(samples).sum())
         num_3d = len(samples) - num_2d  # augmented ones are made of these
         return {name: num_2d if name == "recovered_2d" else num_3d for name in self.loss_names}
 
@@ -301,7 +303,7 @@ class MaskedTask:
         """The losses of some samples, and in an augmented step those of augmented 3D."""
         windows_2d = windows_3d = self._windows(samples)
         if self.masks.hides_frames:
-            is_2d = samples < len(self.poses)
+            is_2d = self._are_2d(samples)
             windows_2d = self._windows(samples[is_2d])
             windows_3d = self._windows(samples[~is_2d])
         batch = make_batch(
@@ -351,6 +353,10 @@ class MaskedTask:
         if len(samples) * self.frames < 2:
             return None
         return self.poses.windows(samples % len(self.poses))
+
+    def _are_2d(self, samples: Tensor) -> Tensor:
+        """Whether samples of pre-training stand for the 2D of their windows, (B,) bool."""
+        return (samples < len(self.poses)) & self.masks.uses_2d
 
     def sequences_of(self, samples: Tensor) -> list[str]:
         """The sequences of some samples, each named once."""

@@ -111,6 +111,7 @@ class Masking:
         frame_mask_ratio: share of frames hidden when pre-training.
         numbers_2d: limb sets of 2D, keys of `LIMBS_2D` or random from 4 on.
         numbers_3d: limb sets of 3D.
+        modalities: 2, 3 or both: the dimensions of the sequences that pre-training learns from.
     """
 
     task: str
@@ -118,6 +119,7 @@ class Masking:
     frame_mask_ratio: float
     numbers_2d: tuple[int, ...]
     numbers_3d: tuple[int, ...]
+    modalities: tuple[int, ...] = (2, 3)
 
     @property
     def hides_frames(self) -> bool:
@@ -127,12 +129,12 @@ class Masking:
     @property
     def uses_2d(self) -> bool:
         """Whether 2D goes in."""
-        return self.task != "comp3d"
+        return self.task != "comp3d" and 2 in self.modalities
 
     @property
     def uses_3d(self) -> bool:
         """Whether 3D goes in."""
-        return self.task != "comp2dlift"
+        return self.task != "comp2dlift" and 3 in self.modalities
 
     @property
     def lifts(self) -> bool:
