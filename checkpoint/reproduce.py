@@ -20,31 +20,25 @@ if __name__ == "__main__":  # before the imports that take a while
     end_on_signals()
 
 import json
-import re
 import shlex
-import signal
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 from Augpart.augment import FILE_PATTERN
 from Augpart.train_generator import SCRIPT as GENERATOR_SCRIPT
 from Augpart.train_generator import read_config as read_generator_config
+from common.cli.commands import latest_weights, run_command
 from common.cli.entry import run_script
 from common.cli.options import read as read_options
 from common.cli.parser import Parser
 from common.cli.values import device_list, name_list, seed
 from common.data.inspect import check, read_clips
-from common.errors import FailedRun, UserError
+from common.errors import UserError
 from common.evaluation.results import load_published
 from common.files import write_atomically
-from common.interrupts import EXIT_INTERRUPTED, EXIT_TERMINATED
 from common.log import LOG
 from common.report import report
-from common.training.run_folder import RESUME_FILE
-from common.training.signals import Interrupted
 
 STATE_FILE = "reproduce.json"
 H36M_3D, H36M_GT, H36M_CPN = (
@@ -435,46 +429,9 @@ def run(job: Job) -> None:
     words = [*job.words]
     if job.source is not None:
         assert job.step.weights is not None
-        words += job.weights_words(weights_of(job.source, job.step.weights.what))
-    if job.step.trains and (job.folder / RESUME_FILE).exists():
-        words.append("-r")
-    LOG.info("%s: %s", job.name, shlex.join(["python", job.step.script, *words]))
-    code = run_to_end([sys.executable, str(ROOT / job.step.script), *words])
-    if code in (EXIT_INTERRUPTED, EXIT_TERMINATED, -signal.SIGINT, -signal.SIGTERM):
-        raise Interrupted(f"{job.name} was interrupted: the same command goes on with it")
-    if code:
-        raise FailedRun(
-            f"{job.name} ended with exit code {code} (see above, and {job.folder}/train.log); "
-            "the same command tries again"
-        )
-
-
-def weights_of(job: Job, what: str) -> Path:
-    """The weights that a finished job left: of its last epoch that was saved.
-
-    Raises:
-        UserError: there are none.
-    """
-    pattern = re.compile(rf"{re.escape(job.name)}_{what}_(\d+)_.*D\.pth")
-    found = [(int(m[1]), p) for p in job.folder.glob("*.pth") if (m := pattern.fullmatch(p.name))]
-    if not found:
-        raise UserError(f"no weights of {job.name} in {job.folder}: run the step first")
-    return max(found)[1]
-
-
-def run_to_end(command: Sequence[str]) -> int:
-    """Run a program; signals go to it alone, so that it can save its state before it ends."""
-    process = subprocess.Popen(command, start_new_session=True)
-
-    def forward(number: int, _: FrameType | None) -> None:
-        process.send_signal(number)
-
-    previous = {n: signal.signal(n, forward) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        return process.wait()
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        what = job.step.weights.what
+        words += job.weights_words(latest_weights(job.source.name, what, job.source.folder))
+    run_command(job.name, job.step.script, words, job.folder, trains=job.step.trains)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ import pytest
 from paths import SAMPLE
 
 from checkpoint import reproduce
-from checkpoint.reproduce import STEPS, run_to_end
+from checkpoint.reproduce import STEPS
+from common.cli import commands
+from common.cli.commands import run_to_end
 from common.cli.flags import build_parser
 from common.errors import FailedRun, UserError
 from common.training.signals import Interrupted
@@ -102,7 +104,7 @@ def programs(monkeypatch):
         return codes.pop(name, 0)
 
     codes: dict[str, int] = {}
-    monkeypatch.setattr(reproduce, "run_to_end", leave)
+    monkeypatch.setattr(commands, "run_to_end", leave)
     leave.calls, leave.codes = calls, codes
     return leave
 
