@@ -64,7 +64,7 @@ class GeneratorConfig:
         runtime: device and seed.
         root: data folder.
         keypoints: which 2D poses go with the 3D.
-        subjects: whose poses.
+        subjects: whose poses; empty for those that the data say.
         reduction: what is kept of them.
         schedule: epochs, batches and learning rate.
         warm_up: epochs before the lifter gives feedback.
@@ -104,7 +104,8 @@ def main() -> None:
     if run.world_size > 1:
         raise UserError(f"{SCRIPT} runs in one process, without torchrun")
     files = h36m.H36MFiles.read(config.root, config.keypoints)
-    store = files.store(config.subjects, H36M_16, config.reduction)
+    subjects = config.subjects or files.train_subjects
+    store = files.store(subjects, H36M_16, config.reduction)
     poses, num_dropped = single_poses(store.to(run.device))
     refuse_foreign_files(config.output, resume=config.resume)
     folder = RunFolder(run, config.output, config.info, train=True, resume=config.resume)
@@ -154,8 +155,9 @@ def read_config(argv: Sequence[str] | None = None) -> GeneratorConfig:
     add(
         "--subjects_train",
         type=name_list,
-        default=list(h36m.TRAIN_SUBJECTS),
-        help="comma list of subjects",
+        default=[],
+        help="comma list of subjects (default: the file's own split, else "
+        f"{','.join(h36m.TRAIN_SUBJECTS)})",
     )
     add("--downsample", type=at_least(1), default=1, help="keep every n-th frame")
     add("--nepoch", type=at_least(1), default=50, help="number of epochs")

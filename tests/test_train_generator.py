@@ -1,6 +1,7 @@
 """Training of PoseAug generators, and pre-training with them, from the outside."""
 
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -180,6 +181,15 @@ def test_mistakes_of_training_a_generator(mistake, tmp_path, words, complaint):
     (tmp_path / "theirs").mkdir()
     torch.save({"model_G": {}}, tmp_path / "theirs" / "ckpt_generater21.pth.tar")
     assert complaint in mistake(SCRIPT, *TRAIN, *words.split())
+
+
+def test_it_trains_on_the_people_that_the_data_name(mistake, tmp_path):
+    shutil.copy(SAMPLE / "data_2d_h36m_gt.npz", tmp_path)
+    content = dict(np.load(SAMPLE / "data_3d_h36m.npz", allow_pickle=True))
+    split = np.array({"train_subjects": ["Nobody"]}, dtype=object)
+    np.savez(tmp_path / "data_3d_h36m.npz", **{**content, "metadata": split})
+    line = mistake(SCRIPT, "--root_path", tmp_path, "--output", "g")
+    assert "holds no subject Nobody" in line
 
 
 @pytest.mark.slow

@@ -63,6 +63,16 @@ class H36MFiles:
     split: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     frame_rate: float = FRAME_RATE
 
+    @property
+    def train_subjects(self) -> tuple[str, ...]:
+        """Those that the files name for training, else those of Human3.6M."""
+        return self.split.get("train", TRAIN_SUBJECTS)
+
+    @property
+    def test_subjects(self) -> tuple[str, ...]:
+        """Those that the files name for a test, else those of Human3.6M."""
+        return self.split.get("test", TEST_SUBJECTS)
+
     @classmethod
     def read(cls, root: Path, keypoints: str) -> "H36MFiles":
         """Read a data folder.
@@ -271,7 +281,7 @@ def load(options: DataOptions) -> Stores:
     train = test = None
     if options.train:
         train = files.store(
-            options.train_subjects or files.split.get("train", TRAIN_SUBJECTS),
+            options.train_subjects or files.train_subjects,
             skeleton,
             options.reduction,
             actions=options.actions,
@@ -280,7 +290,7 @@ def load(options: DataOptions) -> Stores:
         )
     if options.test:
         test = files.store(
-            options.test_subjects or files.split.get("test", TEST_SUBJECTS),
+            options.test_subjects or files.test_subjects,
             skeleton,
             replace(options.reduction, subset=1.0),
             actions=options.actions,
