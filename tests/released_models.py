@@ -68,7 +68,7 @@ def held_out(
     """The people that were not trained on, or, to average over, every tenth frame of the others."""
     options = DataOptions(
         motion,
-        17,
+        len(model.info.skeleton.joint_names),
         train,
         not train,
         keypoints=keypoints,
