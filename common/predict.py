@@ -107,6 +107,12 @@ def _lift(config: PredictConfig) -> tuple[list[Motion], Report, Recording]:
         )
     report.seconds = {"reading": reading - begin, **report.seconds}
     LOG.info("world: %s", report.world)
+    if report.recoverable:
+        LOG.info(
+            "note: %d frames lack joints for longer than --max_gap and get no pose; --occluded "
+            "recovers joints that are not seen",
+            report.recoverable,
+        )
     if config.lift.smooth:
         LOG.info("--smooth %s: jitter %.2f -> %.2f m/s^2", config.lift.smooth, *report.jitter)
     return motions, report, recording

@@ -89,6 +89,17 @@ def test_a_masked_model_recovers_joints(run, tmp_path, keypoints):
 
 
 @pytest.mark.slow
+def test_a_lifter_says_what_would_give_frames_a_pose_that_get_none(run, keypoints, caplog):
+    poses = np.load(keypoints)
+    poses[20:50, 6] = 0  # 30 frames of a foot: longer than --max_gap
+    poses[55:] = 0  # nothing at all: no model could help
+    np.save(keypoints, poses)
+    caplog.set_level("INFO", logger="mpm")
+    run(predict, keypoints, "--output", "out", "--model", LIFTER, *TOLD)
+    assert "note: 30 frames lack joints for longer than --max_gap" in caplog.text
+
+
+@pytest.mark.slow
 def test_onnx_runs_without_the_code_of_the_models(script, tmp_path, keypoints):
     done = script("common/export.py", LIFTER, "model.onnx")
     assert "largest difference to PyTorch" in done.stdout
@@ -158,8 +169,10 @@ MISTAKES = [
     ("--camera 2", "--calibration"),
     ("--calibration absent.json", "absent.json"),
     ("--onnx absent.onnx --model x.pth", "exclude each other"),
-    ("--complete", "--complete needs"),
     ("--complete --onnx x.onnx", "--complete needs"),
+    ("--occluded --complete", "--occluded takes the released model"),
+    ("--occluded --onnx x.onnx", "so --onnx is one too many"),
+    ("--occluded --model x.pth", "so --model is one too many"),
     ("--write npz,fbx", "fbx"),
     ("--write ,", "comma list"),
     ("--size 0x100", "WIDTHxHEIGHT"),
@@ -186,7 +199,7 @@ def test_mistakes_are_one_line(run, tmp_path, keypoints, words, message):
         if flag in own:
             at = rest.index(flag)
             del rest[at : at + 2]
-    if "--model" not in words and "--onnx" not in words and "--complete" not in words:
+    if not {"--model", "--onnx", "--complete", "--occluded"} & set(own):
         rest += ["--model", LIFTER]
     with pytest.raises(UserError) as caught:
         run(predict, keypoints, "--output", tmp_path / "out", *rest, *own)

@@ -14,6 +14,7 @@ from common.data.detections import MAX_GAP
 from common.data.layouts import LAYOUTS
 from common.errors import UserError
 from common.inference.missing import MIN_CONFIDENCE
+from common.inference.models import COMPLETION_MODEL, OCCLUDED_MODEL
 from common.inference.people import LiftOptions
 from common.inference.smoothing import SMOOTHERS
 from common.keypoints.formats.registry import FORMATS
@@ -106,7 +107,9 @@ def predict(argv: Sequence[str] | None = None) -> PredictConfig:
     return PredictConfig(
         source=args.input,
         output=args.output,
-        model=ModelChoice(args.model, args.onnx, args.model_rate, not args.no_flip, args.device),
+        model=ModelChoice(
+            _weights(args), args.onnx, args.model_rate, not args.no_flip, args.device
+        ),
         read=ReadOptions(
             format=args.format,
             layout=args.layout,
@@ -189,10 +192,15 @@ def _add_model_flags(group: argparse._ArgumentGroup) -> None:
         help="frames per second of the model's windows (default: told by its file)",
     )
     group.add_argument(
+        "--occluded",
+        action="store_true",
+        help="recover joints that nobody sees, by the released masked model",
+    )
+    group.add_argument(
         "--complete",
         action="store_true",
         help="the input is 3D motion (frames, 17 or 16, 3) in metres with NaN where joints are "
-        "missing; a --comp3d model fills them in",
+        "missing; a model of --comp3d fills them in (default: released)",
     )
     group.add_argument(
         "--no_flip", action="store_true", help="do not average with the horizontal flip"
@@ -254,10 +262,22 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError("--model and --onnx exclude each other: one of them is enough")
     if args.complete and args.onnx is not None:
         raise UserError("--complete needs the weights of a --comp3d model (--model), not --onnx")
-    if args.complete and args.model is None:
-        raise UserError("--complete needs a model that was trained with --comp3d: --model weights")
+    if args.occluded:
+        others = ("model", "onnx", "complete")
+        if given := [f"--{name}" for name in others if getattr(args, name)]:
+            raise UserError(
+                f"--occluded takes the released model for that, so {given[0]} is one too many"
+            )
     if args.model_rate is not None and args.model_rate > 1000:
         raise UserError(f"--model_rate {args.model_rate:g} is above 1000 frames/s")
+
+
+def _weights(args: argparse.Namespace) -> Path | None:
+    """The weight file; None where an ONNX file takes its place."""
+    if args.onnx is not None:
+        return None
+    released = COMPLETION_MODEL if args.complete else OCCLUDED_MODEL if args.occluded else None
+    return args.model or released
 
 
 def _formats(text: str) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from common.data.base import DataOptions, DataSet, FileClip, FileFormat, Stores, TableRule
 from common.data.camera import CAMERA_FILE, Cameras, CameraView, load_cameras
 from common.data.detections import MAX_GAP, Detections, GapFilling
-from common.data.keypoint_files import camera_views, told_frame_rate, told_layout
+from common.data.keypoint_files import camera_views, told_frame_rate, told_layout, told_split
 from common.data.layouts import Layout, implausible
 from common.data.npz import described, float_tensor, load_entries, named, numbers
 from common.data.pose_store import PoseStore, Reduction, SequenceName, Source, build_store
@@ -92,7 +92,7 @@ class H36MFiles:
         if layout is not None and not layout.is_ours:
             LOG.info("%s: joints in the order %r, converted", path_2d, layout.name)
         cameras = load_cameras(root)
-        split = _split(metadata_3d, path_3d)
+        split = told_split(metadata_3d, path_3d)
         frame_rate = told_frame_rate(metadata, str(path_2d)) or FRAME_RATE
         return cls(poses_3d, poses_2d, cameras, path_3d, path_2d, layout, split, frame_rate)
 
@@ -309,20 +309,6 @@ def _poses_by_subject(path: Path, key: str) -> tuple[dict[str, dict[str, Any]], 
         for subject, actions in content[key].items()
     }
     return poses, content.get("metadata")
-
-
-def _split(metadata: Any, path: Path) -> dict[str, tuple[str, ...]]:
-    """The subjects that a 3D file's metadata lists under "train_subjects" and "test_subjects"."""
-    split = {}
-    for part in ("train", "test"):
-        listed = metadata.get(f"{part}_subjects") if isinstance(metadata, dict) else None
-        if listed is None:
-            continue
-        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-            raise UserError(f"{path}: '{part}_subjects' of its metadata is not a list of names")
-        if listed:
-            split[part] = tuple(listed)
-    return split
 
 
 def _camera_space(world: np.ndarray, view: CameraView, num_joints: int) -> Tensor:

@@ -1,6 +1,7 @@
-"""What files of 2D keypoints have in common, whatever their layout: cameras, metadata."""
+"""What files of keypoints have in common, whatever their layout: cameras, metadata."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,3 +102,21 @@ def frame_rate(value: Any, where: str) -> float:
     if array is None or array.size != 1 or not low <= array.item() <= high:
         raise UserError(f"{where} is {shown(value)}; {low:g} to {high:g} frames/s are needed")
     return float(array.item())
+
+
+def told_split(metadata: Any, path: Path) -> dict[str, tuple[str, ...]]:
+    """The subjects that a 3D file's metadata lists under "train_subjects" and "test_subjects".
+
+    Raises:
+        UserError: one is no list of names.
+    """
+    split = {}
+    for part in ("train", "test"):
+        listed = metadata.get(f"{part}_subjects") if isinstance(metadata, dict) else None
+        if listed is None:
+            continue
+        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+            raise UserError(f"{path}: '{part}_subjects' of its metadata is not a list of names")
+        if listed:
+            split[part] = tuple(listed)
+    return split

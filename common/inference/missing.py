@@ -20,11 +20,13 @@ class Filled:
         keypoints: (L, J, 2) pixels, or (L, J, 3) metres; finite in usable frames where not hidden.
         hidden: (L, J) bool, True = hidden; None for a lifter.
         state: (L, J) uint8, values of `State`.
+        recoverable: frames without a pose in which a masked model would see enough joints.
     """
 
     keypoints: np.ndarray
     hidden: np.ndarray | None
     state: np.ndarray
+    recoverable: int = 0
 
     @property
     def usable(self) -> np.ndarray:
@@ -76,8 +78,10 @@ def fill(
     if not hides_joints:
         filled = interpolate(detections, max_gap=max_gap)
         state = np.where(detections.seen, State.SEEN, State.INTERPOLATED).astype(np.uint8)
-        state[filled.missing.any(1)] = State.EMPTY
-        return Filled(filled.xy, None, state)
+        empty = filled.missing.any(1)
+        state[empty] = State.EMPTY
+        recoverable = int((detections.seen[empty].sum(1) >= MIN_SEEN).sum())
+        return Filled(filled.xy, None, state, recoverable)
     return fill_masked(detections, max_gap=max_gap)
 
 

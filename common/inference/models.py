@@ -13,7 +13,10 @@ from common.inference.model_info import LIFTING_TASKS, ModelInfo, Network
 from common.inference.motion import PinholeCamera
 
 ROOT = Path(__file__).resolve().parents[2]
+# The released models: what is taken where no other is named.
 DEFAULT_MODEL = ROOT / "checkpoint" / "mpm_lift_27.pth"
+OCCLUDED_MODEL = ROOT / "checkpoint" / "mpm_occluded_27.pth"
+COMPLETION_MODEL = ROOT / "checkpoint" / "mpm_complete_27.pth"
 # Window frames in one pass: few enough on a CPU that the activations stay in cache.
 FRAMES_PER_PASS = {"cpu": 4096, "cuda": 65536}
 

@@ -59,10 +59,12 @@ class Report:
     Attributes:
         world: how the world was found, in words.
         jitter: mean acceleration of the joints in m/s^2 before and after smoothing.
+        recoverable: frames without a pose that a masked model would give one.
         seconds: stage -> time that it took.
     """
 
     world: str = ""
+    recoverable: int = 0
     jitter: tuple[float, float] = (0.0, 0.0)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -172,6 +174,7 @@ def _lift(
         max_gap=gap_in_frames(options.max_gap, time),
         hides_joints=model.info.hides_joints,
     )
+    report.recoverable += filled.recoverable
     straight = undistort(filled.keypoints, camera)
     poses = np.full((*person.keypoints.shape[:2], 3), np.nan, np.float32)
     root = np.full((len(poses), 3), np.nan, np.float32)
