@@ -205,6 +205,22 @@ def test_sixteen_joint_arms_are_shifted():
     assert masking.limb_joints(masking.LIMBS_3D, 2, H36M_16) == [10, 11, 12]
 
 
+@SKELETONS
+def test_words_hide_nothing_or_one_limb_in_2d_and_in_3d(skeleton):
+    for limbs in (masking.LIMBS_2D, masking.LIMBS_3D):
+        masks = masking.sample_limb_masks(
+            masking.drawn_from(generator(5), 4000),
+            skeleton,
+            limbs=limbs,
+            numbers=["none", "left_arm", "none"],
+        )
+        arm = [skeleton.joint_names.index(f"left {j}") for j in ("shoulder", "elbow", "wrist")]
+        assert masks[:, arm].all(1).float().mean() == pytest.approx(1 / 3, abs=0.05)
+        assert masks.sum() == masks[:, arm].sum()
+    assert masking.limb_set_name("none", 2, skeleton) == "nothing"
+    assert "left elbow" in masking.limb_set_name("left_arm", 3, skeleton)
+
+
 def test_random_numbers_hide_so_many_joints():
     masks = masking.sample_limb_masks(
         masking.drawn_from(generator(4), 4000), H36M_17, limbs=masking.LIMBS_2D, numbers=[9]

@@ -95,6 +95,7 @@ def test_the_mirrored_pass_hides_the_mirrored_joints(script, tiny_completion):
         "",
         "--comp3d 1",
         "--comp2dlift 1 --test_augmentation True",
+        "--comp2dlift 1 --mask_manner2D none,0,left_leg,6",
         "--onlylift 1",
         "--n_joints 16 --poseaug 0 --vis 1",
         "--precision bf16",
@@ -170,6 +171,7 @@ def test_pre_trained_weights_go_into_the_lifter(script, tmp_path):
     [
         ("--comp3d 1 --mask_manner3D x", "--mask_manner3D 'x' is not a comma list"),
         ("--comp3d 1 --mask_manner3D 40", "numbers up to 20"),
+        ("--comp3d 1 --mask_manner3D 0,nose", "or of none, right_leg, left_leg, left_arm"),
         ("-smn 18", "-smn 18 is more than the 17 joints"),
         ("--comp3d 1 --onlylift 1", "exclude each other"),
         ("--MAEreload 1", "--MAEreload 1 needs a path: --MAEcp"),

@@ -23,7 +23,7 @@ from common.data.base import DataOptions, DataSet
 from common.data.pose_store import Reduction
 from common.data.windows import WindowRule
 from common.errors import UserError
-from common.tasks.masking import FIRST_RANDOM_NUMBER, LIMBS_3D, Masking
+from common.tasks.masking import FIRST_RANDOM_NUMBER, WORDS, Masking
 from common.training.checkpoint import FirstWeights, WeightFile
 from common.training.run_folder import RunInfo
 from common.training.runtime import RuntimeOptions
@@ -292,15 +292,14 @@ def _masking(args: argparse.Namespace) -> Masking:
     )
 
 
-def _mask_numbers(flag: str, text: str, num_joints: int) -> tuple[int, ...]:
-    try:
-        numbers = tuple(int(word) for word in name_list(text))
-    except ValueError:
-        numbers = ()
+def _mask_numbers(flag: str, text: str, num_joints: int) -> tuple[int | str, ...]:
     largest = num_joints + FIRST_RANDOM_NUMBER - 1
-    if not numbers or min(numbers) < 0 or max(numbers) > largest:
+    known = {str(number): number for number in range(largest + 1)} | {word: word for word in WORDS}
+    words = name_list(text)
+    if not words or set(words) - known.keys():
         raise UserError(
-            f"--{flag} {text!r} is not a comma list of limb sets 0 to {len(LIMBS_3D) - 1} or of "
-            f"numbers up to {largest} (m from 4 on hides m - 3 random joints)"
+            f"--{flag} {text!r} is not a comma list of limb sets 0 to {FIRST_RANDOM_NUMBER - 1}, "
+            f"of numbers up to {largest} (m from 4 on hides m - 3 random joints) or of "
+            f"{', '.join(map(str, WORDS))}"
         )
-    return numbers
+    return tuple(known[word] for word in words)

@@ -3,6 +3,7 @@
 import argparse
 
 from common.cli.values import at_least, finite, integer, share_below_one
+from common.tasks.masking import WORDS
 
 
 def add_masking_flags(group: argparse._ArgumentGroup) -> None:
@@ -32,7 +33,8 @@ def add_masking_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--mask_manner3D",
         default="0,1,2,3,6",
-        help="limb sets hidden in 3D: 0-3 arms and legs, m >= 4 for m - 3 random joints",
+        help="limb sets hidden in 3D: 0-3 arms and legs, m >= 4 for m - 3 random joints, or one "
+        f"of {', '.join(map(str, WORDS))}",
     )
     group.add_argument(
         "--mask_manner2D", default="0,1,2,3,9", help="limb sets hidden in 2D, as --mask_manner3D"

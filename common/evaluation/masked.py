@@ -73,7 +73,7 @@ class MaskedTest:
     def errors(
         self,
         model: MaskedModel,
-        numbers: Sequence[int] | None = None,
+        numbers: Sequence[int | str] | None = None,
         *,
         part: int | None = None,
     ) -> dict[str, float]:
@@ -110,7 +110,7 @@ class MaskedTest:
     def per_window(
         self,
         model: MaskedModel,
-        numbers: Sequence[int] | None = None,
+        numbers: Sequence[int | str] | None = None,
         *,
         part: int | None = None,
     ) -> Tensor:
@@ -136,7 +136,7 @@ class MaskedTest:
         )
 
     def _batch(
-        self, windows: Chosen, samples: Tensor, numbers: Sequence[int] | None = None
+        self, windows: Chosen, samples: Tensor, numbers: Sequence[int | str] | None = None
     ) -> Batch:
         """The windows of some samples (B,), masked as the seed and their numbers decide."""
         shared = draw = None

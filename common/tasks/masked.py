@@ -150,7 +150,7 @@ def make_batch(
     skeleton: Skeleton,
     *,
     shared: StepMasks | None = None,
-    numbers: Sequence[int] | None = None,
+    numbers: Sequence[int | str] | None = None,
     draw: Draw | None = None,
 ) -> Batch:
     """Gather windows and hide parts of them.

@@ -10,22 +10,26 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from common.data.skeleton import Skeleton
+from common.data.skeleton import H36M_17, Skeleton
 from common.tasks.losses import MASKED_WEIGHTS
 
 # The limbs that each mask number hides, by the names that skeletons give them (published: the
-# numbers decide; the sides are the skeleton's).
-LIMBS_3D: dict[int, tuple[str, ...]] = {
+# numbers decide; the sides are the skeleton's), and words of our own: nothing, or one limb.
+LimbSets = dict[int | str, tuple[str, ...]]
+WORDS: LimbSets = {"none": (), **{limb.replace(" ", "_"): (limb,) for limb in H36M_17.limbs}}
+LIMBS_3D: LimbSets = {
     0: ("right leg",),
     1: ("right arm",),
     2: ("left arm",),
     3: ("left leg",),
+    **WORDS,
 }
-LIMBS_2D: dict[int, tuple[str, ...]] = {
+LIMBS_2D: LimbSets = {
     0: ("right leg", "left leg"),
     1: ("left arm", "right arm"),
     2: ("right leg", "right arm"),
     3: ("left leg", "left arm"),
+    **WORDS,
 }
 FIRST_RANDOM_NUMBER = 4
 
@@ -82,22 +86,26 @@ def _mixed(keys: Tensor) -> Tensor:
     return keys ^ (keys >> 31 & 2**33 - 1)
 
 
-def limb_joints(limbs: dict[int, tuple[str, ...]], number: int, skeleton: Skeleton) -> list[int]:
+def limb_joints(limbs: LimbSets, number: int | str, skeleton: Skeleton) -> list[int]:
     """The joints of a limb set, in the order of its limbs."""
     return [joint for limb in limbs[number] for joint in skeleton.limbs[limb]]
 
 
-def limb_set_name(number: int, dimensions: int, skeleton: Skeleton) -> str:
+def limb_set_name(number: int | str, dimensions: int, skeleton: Skeleton) -> str:
     """A limb set in words: joint numbers and the names that the skeleton gives them."""
-    if number >= FIRST_RANDOM_NUMBER:
-        return f"{num_random_joints(number)} random joints"
+    if (count := num_random_joints(number)) is not None:
+        return f"{count} random joints"
     joints = limb_joints(LIMBS_2D if dimensions == 2 else LIMBS_3D, number, skeleton)
+    if not joints:
+        return "nothing"
     names = [skeleton.joint_names[joint] for joint in joints]
     return f"joints {' '.join(map(str, joints))} ({', '.join(names)})"
 
 
-def num_random_joints(number: int) -> int:
-    """The number of joints, drawn from all, that a mask number from 4 on hides."""
+def num_random_joints(number: int | str) -> int | None:
+    """The number of joints, drawn from all, that a mask number from 4 on hides; else None."""
+    if isinstance(number, str) or number < FIRST_RANDOM_NUMBER:
+        return None
     return number - FIRST_RANDOM_NUMBER + 1
 
 
@@ -117,8 +125,8 @@ class Masking:
     task: str
     num_masked_joints: int
     frame_mask_ratio: float
-    numbers_2d: tuple[int, ...]
-    numbers_3d: tuple[int, ...]
+    numbers_2d: tuple[int | str, ...]
+    numbers_3d: tuple[int | str, ...]
     modalities: tuple[int, ...] = (2, 3)
 
     @property
@@ -152,7 +160,7 @@ class Masking:
         return SharedMask(joints, visible)
 
     def sample_limbs(
-        self, skeleton: Skeleton, dimensions: int, numbers: Sequence[int] | None, draw: Draw
+        self, skeleton: Skeleton, dimensions: int, numbers: Sequence[int | str] | None, draw: Draw
     ) -> Tensor:
         """Draw the limb set that each sample hides in all frames.
 
@@ -224,7 +232,7 @@ def sample_visible_frames(
 
 
 def sample_limb_masks(
-    draw: Draw, skeleton: Skeleton, *, limbs: dict[int, tuple[str, ...]], numbers: Sequence[int]
+    draw: Draw, skeleton: Skeleton, *, limbs: LimbSets, numbers: Sequence[int | str]
 ) -> Tensor:
     """Hide a limb set, drawn uniformly from some numbers, in each sample.
 
@@ -240,8 +248,8 @@ def sample_limb_masks(
     chosen = (draw(1) * len(numbers)).long().clamp_max(len(numbers) - 1)  # (B, 1)
     choices = []
     for number in numbers:
-        if number >= FIRST_RANDOM_NUMBER:
-            choices.append(_ranks(draw(skeleton.num_joints)) < num_random_joints(number))
+        if (count := num_random_joints(number)) is not None:
+            choices.append(_ranks(draw(skeleton.num_joints)) < count)
         else:
             joints = tuple(limb_joints(limbs, number, skeleton))
             mask = _joint_mask(joints, skeleton.num_joints, chosen.device)
