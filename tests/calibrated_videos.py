@@ -2,7 +2,7 @@
 
     pip download --no-deps pose2sim==0.10.49 && python -m zipfile -e pose2sim-*.whl pose2sim
     python tests/calibrated_videos.py pose2sim --keypoints KEYPOINTS --detect
-    python -m common.predict pose2sim/.../videos/cam01.mp4 --output PREDICTIONS/cam01  # ... cam04
+    python -m common.predict KEYPOINTS/cam01.npz --output PREDICTIONS/cam01  # ... cam04
     python tests/calibrated_videos.py pose2sim --keypoints KEYPOINTS --predictions PREDICTIONS
 
 The videos are those of Pose2Sim's demo (BSD licence): one walking person, four synchronised cameras
@@ -86,7 +86,8 @@ def detect(video: Path, output: Path) -> None:
     import mediapipe
 
     frames = imageio_ffmpeg.read_frames(str(video), pix_fmt="rgb24")
-    width, height = next(frames)["size"]
+    facts = next(frames)
+    width, height = facts["size"]
     keypoints, own = [], []
     with mediapipe.solutions.pose.Pose(model_complexity=1) as pose:
         for frame in frames:
@@ -99,7 +100,13 @@ def detect(video: Path, output: Path) -> None:
             keypoints.append([[p.x * width, p.y * height, p.visibility] for p in image])
             own.append([[p.x, p.y, p.z] for p in world])
     output.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(output, keypoints=np.array(keypoints), world_landmarks=np.array(own))
+    np.savez(
+        output,
+        keypoints=np.array(keypoints),
+        world_landmarks=np.array(own),
+        size=(width, height),
+        fps=facts["fps"],
+    )
 
 
 def frames_of(values: np.ndarray, ahead: int) -> np.ndarray:
