@@ -76,6 +76,34 @@ def test_gaps_are_filled_linearly_up_to_their_limit(seen, max_gap, seed):
         np.testing.assert_allclose(filled[frame], expected, atol=1e-6)
 
 
+@given(
+    st.lists(st.tuples(st.booleans(), st.floats(0.01, 0.2)), min_size=2, max_size=40),
+    st.floats(0.01, 1.0),
+)
+def test_gaps_are_measured_and_filled_in_time(frames, max_gap):
+    seen = np.array([one for one, _ in frames])
+    time = np.cumsum([step for _, step in frames])
+    poses = np.outer(time, [3.0, -2.0]) + 500  # moves evenly in time, not by frames
+    poses[~seen] = np.nan
+    found = Detections.of(poses[:, None])
+    filled = interpolate(found, max_gap=max_gap, time=time).xy[:, 0]
+    usual = np.median(np.diff(time))
+    for frame in np.flatnonzero(~seen):
+        before, after = np.flatnonzero(seen[:frame]), np.flatnonzero(seen[frame:]) + frame
+        if len(before) and len(after):
+            lasts = time[after[0]] - time[before[-1]] - usual
+            expected = np.outer(time[frame], [3.0, -2.0])[0] + 500
+        elif seen.any():
+            edge = before[-1] if len(before) else after[0]
+            lasts = time[-1] - time[edge] if len(before) else time[edge] - time[0]
+            expected = poses[edge]
+        else:
+            lasts = np.inf
+        if abs(lasts - max_gap) > 1e-6:  # beside the limit, rounding decides
+            expected = expected if lasts < max_gap else np.full(2, np.nan)
+            np.testing.assert_allclose(filled[frame], expected, atol=1e-6)
+
+
 def test_a_joint_derived_from_a_missing_one_is_missing():
     poses = np.random.default_rng(2).uniform(1, 900, (5, 17, 3))
     poses[2, 11, 2] = 0  # the left hip: of the hip, the left hip and the spine

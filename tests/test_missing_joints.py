@@ -12,6 +12,7 @@ from common.inference.missing import MIN_SEEN, fill
 from common.inference.motion import State
 
 RULES = {"min_confidence": 0.3, "max_gap": 4}
+FRAMES = np.arange(20.0)  # their times, so that gaps are given in frames
 
 
 def seen(length: int = 20, joints: int = 17) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +38,7 @@ def test_every_joint_is_told_where_it_comes_from(data):
         confidence[gone] = 0.29
     else:
         keypoints[gone] = np.nan if how == "nan" else np.inf
-    filled = fill(keypoints, confidence, hides_joints=masked, **RULES)
+    filled = fill(keypoints, confidence, FRAMES, hides_joints=masked, **RULES)
     usable = filled.usable
     assert ((filled.state == State.EMPTY).any(1) == ~usable).all()  # whole frames only
     assert (filled.state[usable][gone[usable]] != State.SEEN).all()
@@ -58,7 +59,7 @@ def test_a_lifter_gets_short_gaps_interpolated_and_long_ones_left_empty():
     whole = keypoints.copy()
     keypoints[3:7, 5] = np.nan  # 4 frames
     keypoints[10:15, 2] = np.nan  # 5 frames
-    filled = fill(keypoints, confidence, hides_joints=False, **RULES)
+    filled = fill(keypoints, confidence, FRAMES, hides_joints=False, **RULES)
     assert (filled.state[3:7, 5] == State.INTERPOLATED).all()
     assert (filled.state[3:7, :5] == State.SEEN).all()
     assert np.flatnonzero(~filled.usable).tolist() == [10, 11, 12, 13, 14]
@@ -71,7 +72,7 @@ def test_a_masked_model_has_joints_hidden_and_lost_frames_interpolated():
     keypoints[3:15, 5] = np.nan  # a long gap of one joint
     keypoints[8:10] = np.nan  # nobody
     keypoints[17, : 17 - MIN_SEEN + 1] = np.nan  # too little to go by
-    filled = fill(keypoints, confidence, hides_joints=True, **RULES)
+    filled = fill(keypoints, confidence, FRAMES, hides_joints=True, **RULES)
     assert filled.usable.all() and filled.hidden is not None
     assert (filled.state[3:8, 5] == State.RECOVERED).all() and filled.hidden[3:8, 5].all()
     assert (filled.state[8:10, :5] == State.INTERPOLATED).all()

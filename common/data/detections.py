@@ -16,6 +16,7 @@ from common.errors import listing, shown
 from common.log import LOG
 
 MAX_GAP = 0.5  # seconds
+TOLERANCE = 1e-6  # of a frame, when gaps are compared with their limit
 # Poses and their confidences -> the same in another joint order.
 Conversion = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -93,7 +94,14 @@ class Detections:
         return Detections(xy, np.where(seen, confidence, 0), seen)
 
 
-def interpolate(detections: Detections, *, max_gap: float) -> Detections:
+def frame_step(time: np.ndarray) -> float:
+    """The usual time from a frame to the next, of the frames' times (L,); 0 for a single frame."""
+    return float(np.median(np.diff(time))) if len(time) > 1 else 0.0
+
+
+def interpolate(
+    detections: Detections, *, max_gap: float, time: np.ndarray | None = None
+) -> Detections:
     """Fill short gaps, joint by joint and linear in time.
 
     At the start and at the end of the sequence the nearest detection is repeated, for gaps of at
@@ -101,7 +109,9 @@ def interpolate(detections: Detections, *, max_gap: float) -> Detections:
 
     Args:
         detections: L frames.
-        max_gap: the longest gap that is filled, in frames; infinity fills them all.
+        max_gap: the longest gap that is filled, in the unit of time; infinity fills them all. A gap
+            of n frames at a constant rate lasts n steps.
+        time: (L,) of the frames, increasing; None counts frames.
 
     Returns:
         The detections with `xy` filled; `seen` and `confidence` are as before. A joint that is
@@ -109,17 +119,21 @@ def interpolate(detections: Detections, *, max_gap: float) -> Detections:
     """
     missing = detections.missing
     xy = detections.xy.copy()
-    length, frames = len(xy), np.arange(len(xy))
+    length, last = len(xy), len(xy) - 1
+    places = np.arange(length, dtype=np.float64) if time is None else time
+    step = frame_step(places)
     for joint in np.flatnonzero(missing.any(0) & ~missing.all(0)):
         absent = missing[:, joint]
         edges = np.flatnonzero(np.diff(absent, prepend=False, append=False))
         starts, stops = edges[::2], edges[1::2]  # of each gap, as of a slice
         short = np.zeros(length, bool)
         for start, stop in zip(starts, stops, strict=True):
-            short[start:stop] = stop - start <= max_gap
+            lasts = places[min(stop, last)] - places[max(start - 1, 0)]
+            inside = 0 < start and stop <= last  # then there are steps on both sides
+            short[start:stop] = lasts - step * inside <= max_gap + TOLERANCE * step
         for axis in range(xy.shape[-1]):
             known = xy[~absent, joint, axis]
-            xy[short, joint, axis] = np.interp(frames[short], frames[~absent], known)
+            xy[short, joint, axis] = np.interp(places[short], places[~absent], known)
     return Detections(xy, detections.confidence, detections.seen)
 
 
@@ -146,7 +160,7 @@ class GapFilling:
         if detections.seen.all():
             return detections
         self.shares[name] = detections.missing_share
-        return interpolate(detections, max_gap=self.max_gap * frame_rate + 1e-6)
+        return interpolate(detections, max_gap=self.max_gap * frame_rate)
 
     def log(self, path: Path, *, sequences: int, left_out: Tensor | None) -> None:
         """Log what was not detected, if anything.

@@ -19,7 +19,6 @@ from common.inference.missing import (
     MIN_SEEN,
     Filled,
     fill_masked,
-    gap_in_frames,
     longest_step,
 )
 from common.inference.model_info import COMPLETION_TASKS
@@ -156,13 +155,12 @@ def complete(
     axes = find_axes(incomplete)
     LOG.info("the motion is taken to have %s", axes)
     poses = incomplete.poses @ AXES[axes].T
-    bridged = gap_in_frames(max_gap, incomplete.time)
-    root = _root(poses, incomplete.skeleton, bridged)
+    root = _root(poses, incomplete.skeleton, incomplete.time, max_gap)
     seen = np.isfinite(poses).all(-1) & np.isfinite(root).all(-1)[:, None]
     relative = np.where(seen[..., None], poses - root[:, None], np.nan)
     relative[:, 0] = np.where(np.isfinite(root), 0.0, np.nan)
     found = Detections(relative, seen.astype(np.float64), seen)
-    filled = fill_masked(found, max_gap=bridged)
+    filled = fill_masked(found, incomplete.time, max_gap=max_gap)
     if not filled.usable.any():
         raise UserError(
             f"none of {len(poses)} frames has the joints that are needed: the root or both hips, "
@@ -219,13 +217,13 @@ def _mean_of_known(points: np.ndarray) -> np.ndarray:
     return np.where(count > 0, np.where(known, points, 0).sum(1) / np.maximum(count, 1), np.nan)
 
 
-def _root(poses: np.ndarray, skeleton: Skeleton, max_gap: float) -> np.ndarray:
+def _root(poses: np.ndarray, skeleton: Skeleton, time: np.ndarray, max_gap: float) -> np.ndarray:
     """The root (L, 3): as given, else the middle of the hips, else interpolated; NaN if unknown."""
     hips = [skeleton.joint_names.index(f"{side} hip") for side in ("left", "right")]
     root = np.where(np.isfinite(poses[:, :1]), poses[:, :1], poses[:, hips].mean(1)[:, None])
     seen = np.asarray(np.isfinite(root).all(-1))
     found = Detections(np.where(seen[..., None], root, np.nan), seen.astype(float), seen)
-    return interpolate(found, max_gap=max_gap).xy[:, 0]
+    return interpolate(found, max_gap=max_gap, time=time).xy[:, 0]
 
 
 def _complete(filled: Filled, time: np.ndarray, model: LiftingModel, max_gap: float) -> np.ndarray:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.data.detections import Detections, interpolate
+from common.data.detections import Detections, frame_step, interpolate
 from common.inference.motion import State
 
 MIN_CONFIDENCE = 0.3
@@ -34,17 +34,6 @@ class Filled:
         return (self.state != State.EMPTY).all(1)
 
 
-def frame_step(time: np.ndarray) -> float:
-    """The usual number of seconds from a frame to the next; 0 for a single frame."""
-    return float(np.median(np.diff(time))) if len(time) > 1 else 0.0
-
-
-def gap_in_frames(max_gap: float, time: np.ndarray) -> float:
-    """The longest gap to interpolate, given in seconds, in frames."""
-    step = frame_step(time)
-    return max_gap / step + 1e-6 if step else 0.0
-
-
 def longest_step(max_gap: float, time: np.ndarray) -> float:
     """Seconds between two frames beyond which the time between them is a gap that is too long."""
     return max_gap + 1.5 * frame_step(time)
@@ -53,6 +42,7 @@ def longest_step(max_gap: float, time: np.ndarray) -> float:
 def fill(
     keypoints: np.ndarray,
     confidence: np.ndarray,
+    time: np.ndarray,
     *,
     min_confidence: float,
     max_gap: float,
@@ -67,8 +57,9 @@ def fill(
     Args:
         keypoints: (L, J, 2) pixels, NaN where not detected.
         confidence: (L, J) from 0 to 1.
+        time: (L,) seconds, increasing.
         min_confidence: joints below it count as not detected.
-        max_gap: the longest gap to interpolate, in frames.
+        max_gap: the longest gap to interpolate, in seconds.
         hides_joints: whether the model is a masked one.
 
     Returns:
@@ -76,25 +67,26 @@ def fill(
     """
     detections = _detected(keypoints, confidence, min_confidence)
     if not hides_joints:
-        filled = interpolate(detections, max_gap=max_gap)
+        filled = interpolate(detections, max_gap=max_gap, time=time)
         state = np.where(detections.seen, State.SEEN, State.INTERPOLATED).astype(np.uint8)
         empty = filled.missing.any(1)
         state[empty] = State.EMPTY
         recoverable = int((detections.seen[empty].sum(1) >= MIN_SEEN).sum())
         return Filled(filled.xy, None, state, recoverable)
-    return fill_masked(detections, max_gap=max_gap)
+    return fill_masked(detections, time, max_gap=max_gap)
 
 
-def fill_masked(detections: Detections, *, max_gap: float) -> Filled:
+def fill_masked(detections: Detections, time: np.ndarray, *, max_gap: float) -> Filled:
     """What a masked model is given: missing joints hidden, frames that lack most interpolated.
 
     Args:
         detections: poses (L, J, 2 or 3).
-        max_gap: the longest gap to interpolate, in frames.
+        time: (L,) seconds, increasing.
+        max_gap: the longest gap to interpolate, in seconds.
     """
     needed = min(MIN_SEEN, detections.seen.shape[1])
     lost = detections.seen.sum(1) < needed
-    between = interpolate(_without(detections, lost), max_gap=max_gap)
+    between = interpolate(_without(detections, lost), max_gap=max_gap, time=time)
     hidden = np.where(lost[:, None], between.missing, ~detections.seen)
     state = np.where(hidden, State.RECOVERED, State.SEEN).astype(np.uint8)
     state[lost[:, None] & ~hidden] = State.INTERPOLATED

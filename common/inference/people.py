@@ -16,7 +16,6 @@ from common.inference.missing import (
     MIN_CONFIDENCE,
     Filled,
     fill,
-    gap_in_frames,
     longest_step,
 )
 from common.inference.models import LiftingModel, model_input
@@ -170,8 +169,9 @@ def _lift(
     filled = fill(
         person.keypoints,
         person.confidence,
+        time,
         min_confidence=options.min_confidence,
-        max_gap=gap_in_frames(options.max_gap, time),
+        max_gap=options.max_gap,
         hides_joints=model.info.hides_joints,
     )
     report.recoverable += filled.recoverable
