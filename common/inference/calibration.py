@@ -16,8 +16,8 @@ from common.data.text_files import read_text
 from common.errors import UserError, shown
 from common.inference.motion import PinholeCamera
 
-# Focal length over the longer side where nothing is known, a field of view of 53 degrees: phones
-# film with about 0.8, Human3.6M's cameras with 1.15, so that neither is off by more than a quarter.
+# Focal length over the longer side where nothing is known, a field of view of 53 degrees; that of
+# Human3.6M's cameras is 1.15.
 ASSUMED_FOCAL = 1.0
 UNDISTORTION_STEPS = 30
 MAX_FILE_BYTES = 50 * 2**20
