@@ -34,7 +34,7 @@ from Augpart.bones import NUM_JOINTS, bone_lengths, bones_of
 from Augpart.draw import draw_stages
 from Augpart.pose_generator import GeneratedPoses, GeneratorNoise, PoseGenerator
 from common.cli.entry import run_script
-from common.cli.flags import GENERATOR_FOLDER
+from common.cli.flags import GENERATOR_FOLDER, GENERATOR_SCRIPT
 from common.cli.options import recorded
 from common.cli.parser import Parser
 from common.cli.values import at_least, device_list, name_list, positive, seed
@@ -49,7 +49,6 @@ from common.training.loop import Training
 from common.training.run_folder import RESUME_FILE, RunFolder, RunInfo
 from model.build import ModelSize, build_lifter
 
-SCRIPT = "Augpart/train_generator.py"
 FREE_ON_RESUME = frozenset("command resume gpu deterministic lifter output vis".split())
 LIFTER_SIZE = ModelSize(1, NUM_JOINTS, layers=2, width=128, hidden_width=256)  # when none is given
 INITIAL_DEPTH = 5.0  # metres
@@ -102,7 +101,7 @@ def main() -> None:
     config = read_config()
     run = runtime.start(config.runtime)
     if run.world_size > 1:
-        raise UserError(f"{SCRIPT} runs in one process, without torchrun")
+        raise UserError(f"{GENERATOR_SCRIPT} runs in one process, without torchrun")
     files = h36m.H36MFiles.read(config.root, config.keypoints)
     subjects = config.subjects or files.train_subjects
     store = files.store(subjects, H36M_16, config.reduction)
@@ -148,7 +147,7 @@ def main() -> None:
 def read_config(argv: Sequence[str] | None = None) -> GeneratorConfig:
     """Read and check the command line, or words in its place."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = Parser(prog=SCRIPT, description=__doc__.splitlines()[0])
+    parser = Parser(prog=GENERATOR_SCRIPT, description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--root_path", default="./dataset/", help="data folder")
     add("-k", "--keypoints", default="gt", help="2D keypoint set: NAME of data_2d_h36m_NAME.npz")
@@ -180,7 +179,7 @@ def read_config(argv: Sequence[str] | None = None) -> GeneratorConfig:
     args = parser.parse_args(words)
     if args.save_from is None:
         args.save_from = (args.nepoch + 1) // 2
-    args.command = shlex.join(["python", SCRIPT, *words])
+    args.command = shlex.join(["python", GENERATOR_SCRIPT, *words])
     return GeneratorConfig(
         runtime=runtime.RuntimeOptions(
             args.gpu,

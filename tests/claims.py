@@ -33,9 +33,9 @@ sys.path.insert(0, str(ROOT))
 
 from released_models import held_out, predict, protocols  # noqa: E402
 
-from Augpart.train_generator import SCRIPT as GENERATOR_SCRIPT  # noqa: E402
 from common.cli.commands import latest_weights, run_command  # noqa: E402
 from common.cli.entry import run_script  # noqa: E402
+from common.cli.flags import GENERATOR_SCRIPT  # noqa: E402
 from common.cli.parser import Parser  # noqa: E402
 from common.cli.values import at_least, name_list, share  # noqa: E402
 from common.data.base import DataOptions  # noqa: E402

@@ -34,6 +34,7 @@ from model.build import LIFTERS
 from model.encoders import STRIDES_BY_FRAMES
 
 GENERATOR_FOLDER = short_path(ROOT / "Augpart" / "chk")
+GENERATOR_SCRIPT = "Augpart/train_generator.py"
 DESCRIPTIONS = {
     "trainer.py": "Train, evaluate and refine a lifter (2D sequence -> 3D pose) on Human3.6M.",
     "trainer_3dhp.py": "Train and evaluate a lifter (2D sequence -> 3D pose) on MPI-INF-3DHP.",
