@@ -167,7 +167,7 @@ class Laboratory:
     def _tuned(self, lifter: Lifter, seed: int, name: str) -> Path:
         """The weights of a lifter, trained if they are not there."""
         people = self._drawn(lifter.share, seed)
-        words = ["--subjects_train", ",".join(people), "--lr", "0.003"]
+        words = ["--lr", "0.003", *self._subjects(people)]
         words += self._schedule(people, 1, self.tune_steps)
         words += ["-k", lifter.keypoints, "--normalise", lifter.normalisation]
         if lifter.pre_training is not None:
@@ -180,10 +180,10 @@ class Laboratory:
         """The weights of a masked model, trained if they are not there."""
         if "--generators" in how.words and not list(Path(GENERATORS).glob("*.pth.tar")):
             words = ["--root_path", str(self.motion), "--output", GENERATORS]
-            words += ["--subjects_train", ",".join(self.people), *GENERATOR_WORDS.split()]
+            words += [*self._subjects(self.people), *GENERATOR_WORDS.split()]
             run_command("generators", GENERATOR_SCRIPT, words, Path(GENERATORS))
         words = ["--MAE", "-smn", "5", *how.words.split(), "-k", "gt", "--lr", "0.001"]
-        words += ["--subjects_train", ",".join(self.people), "--normalise", normalisation]
+        words += [*self._subjects(self.people), "--normalise", normalisation]
         words += self._schedule(self.people, how.modalities, self.steps)
         name = f"{how.name}_s{seed}"
         rate = float(how.words.split()[1])
@@ -206,6 +206,11 @@ class Laboratory:
             command = [*MODEL.split(), "--root_path", str(self.motion), *own, *words]
             run_command(name, script, command, folder)
         return latest_weights(name, what, folder)
+
+    def _subjects(self, people: Sequence[str]) -> list[str]:
+        """The options that name people; none for all whom the data name."""
+        everybody = {subject for subject, _ in self.lengths}
+        return [] if set(people) == everybody else ["--subjects_train", ",".join(people)]
 
     def _drawn(self, part: float, seed: int) -> list[str]:
         """A share of the people, drawn by the seed."""
