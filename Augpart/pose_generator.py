@@ -15,8 +15,8 @@ from Augpart.bones import (
     bone_lengths,
     bones_of,
     pose_from_bones,
-    rotation_matrix,
 )
+from common.data.rotations import rotation_matrix
 
 WIDTH = 256
 NOISE_WIDTH = 48

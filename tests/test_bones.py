@@ -7,6 +7,7 @@ import torch
 from poseaug import POSES, rng
 
 from Augpart import bones
+from common.data.rotations import rotation_matrix
 
 
 def test_bones_are_those_of_the_specification():
@@ -46,17 +47,17 @@ def test_rotation_is_the_matrix_exponential(scale):
     x, y, z = axis_angle.unbind(-1)
     zero = torch.zeros_like(x)
     rows = [torch.stack(row, -1) for row in ((zero, -z, y), (z, zero, -x), (-y, x, zero))]
-    rotation = bones.rotation_matrix(axis_angle)
+    rotation = rotation_matrix(axis_angle)
     torch.testing.assert_close(rotation, torch.matrix_exp(torch.stack(rows, -2)))
     identity = torch.eye(3, dtype=torch.float64).expand(50, 3, 3)
     torch.testing.assert_close(rotation @ rotation.mT, identity)
     torch.testing.assert_close(torch.linalg.det(rotation), identity[:, 0, 0])
-    single = bones.rotation_matrix(axis_angle.float())
+    single = rotation_matrix(axis_angle.float())
     torch.testing.assert_close(single, rotation.float(), atol=2e-6, rtol=0)
 
 
 def test_rotation_has_its_gradient_at_angle_zero():
-    jacobian = torch.autograd.functional.jacobian(bones.rotation_matrix, torch.zeros(3))
+    jacobian = torch.autograd.functional.jacobian(rotation_matrix, torch.zeros(3))
     want = torch.zeros(3, 3, 3)  # the Levi-Civita symbol, negated
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
         want[i, j, k], want[j, i, k] = -1, 1

@@ -13,6 +13,7 @@ from Augpart.augment import in_view
 from Augpart.discriminators import BoneDiscriminator, ScreenDiscriminator
 from Augpart.pose_generator import GeneratorNoise, PoseGenerator
 from common.data.camera import project
+from common.data.rotations import rotation_matrix
 from common.data.skeleton import H36M_16
 
 CONTRACT = json.loads((GOLDEN / "state_dict_contract.json").read_text())["generator/joints=16"]
@@ -100,7 +101,7 @@ def test_moving_is_rigid(seed):
         atol=1e-5,
         rtol=1e-5,
     )
-    rotation = bones.rotation_matrix(result.axis_angle)
+    rotation = rotation_matrix(result.axis_angle)
     for sequence in range(3):
         for frame in range(9):
             for joint in range(16):
