@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from common.cli.entry import run_script
-from common.cli.values import at_least, positive, seed, share_below_one
+from common.cli.values import at_least, degrees, positive, seed, share_below_one, share_or_zero
 from common.data.camera import CAMERA_FILE, CameraView, denormalise_screen
 from common.data.npz_writer import dictionary_file
 from common.data.text_files import read_text
@@ -43,10 +43,12 @@ from dataset.bvh_clips import load_names
 from dataset.detector_noise import MEDIAPIPE, detect, shifted
 from dataset.motion_clips import FRAME_RATE, MotionClip
 from dataset.motion_library import Entry, MotionLibrary
+from dataset.motion_variation import vary_motion
 from dataset.preparation import output_paths, random_source
 from dataset.virtual_cameras import CameraRanges, draw_camera, project_pixels
 
 FILES = ("data_3d_h36m.npz", "data_2d_h36m_gt.npz", "data_2d_h36m_det.npz", CAMERA_FILE)
+LEAST_INSIDE = 0.6  # share of detections in the image after an error of the focal length
 GROUND_PERCENTILE = 1  # of the height of the lowest joint: feet on the floor, not a jump's top
 
 
@@ -121,7 +123,21 @@ def parse_arguments() -> Namespace:
         "alike (default: %(default)s)",
     )
     parser.add_argument(
+        "--varied",
+        type=share_or_zero,
+        default=0.0,
+        help="share of the other bodies whose motion is varied as well: limbs and trunk turned by "
+        "angles that change slowly (default: %(default)s)",
+    )
+    parser.add_argument(
         "--test_cameras", type=at_least(1), default=2, help="for people that are tested on"
+    )
+    parser.add_argument(
+        "--roll",
+        type=degrees(0, 90),
+        default=CameraRanges.roll,
+        help="of the cameras about their axis, degrees, a standard deviation (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--part_seconds", type=positive, default=5.0, help="length of a part (default: %(default)s)"
@@ -181,6 +197,7 @@ def write(
         written.subjects["test" if person in held_out else "train"].append(subject_name(person))
     split = {f"{part}_subjects": names for part, names in written.subjects.items()}
     metadata = preparation.keypoint_metadata(17)
+    ranges = CameraRanges(roll=args.roll)
     with (
         dictionary_file(paths[0], "positions_3d", metadata=split) as add_3d,
         dictionary_file(paths[1], "positions_2d", metadata=metadata) as add_exact,
@@ -194,7 +211,7 @@ def write(
             for clip in library.clips(person):
                 for name, part, ground in variants(clip, args, bodies):
                     rng = random_source(args.seed, f"{clip.name} {name} cameras")
-                    views = [draw_camera(part, ground, rng, CameraRanges()) for _ in range(cameras)]
+                    views = [draw_camera(part, ground, rng, ranges) for _ in range(cameras)]
                     world[name] = part
                     exact[name] = [project_pixels(part, view) for view in views]
                     detected[name] = [
@@ -236,12 +253,18 @@ def check_subject_names(people: Iterable[str]) -> None:
 def variants(
     clip: MotionClip, args: Namespace, bodies: int
 ) -> Iterator[tuple[str, np.ndarray, float]]:
-    """What `equal_parts` gives, each part by several bodies; the first is the clip's own."""
+    """What `equal_parts` gives, each part by several bodies; the first is the clip's own.
+
+    Some of the others also move differently.
+    """
     for name, part, floor in equal_parts(clip, args.part_seconds):
         yield name, part, floor
         for body in range(1, bodies):
             rng = random_source(args.seed, f"{clip.name} {name} body {body}")
-            yield f"{name} {body}", vary_body(part, rng), floor
+            other = vary_body(part, rng)
+            if rng.random() < args.varied:
+                other = vary_motion(other, rng)
+            yield f"{name} {body}", other, floor
 
 
 def equal_parts(clip: MotionClip, seconds: float) -> Iterator[tuple[str, np.ndarray, float]]:
@@ -264,9 +287,19 @@ def detections(
     focal = float(view.intrinsics[0]) * view.width / 2  # pixels
     found = detect(points, focal / depth, (view.width, view.height), rng, MEDIAPIPE)
     if rng.random() < 0.5:
-        centre = np.array([view.width, view.height]) / 2
-        found[..., :2] = centre + np.exp(rng.normal(0, focal_error)) * (found[..., :2] - centre)
+        found[..., :2] = zoomed(found[..., :2], view, float(np.exp(rng.normal(0, focal_error))))
     return found
+
+
+def zoomed(pixels: np.ndarray, view: CameraView, factor: float) -> np.ndarray:
+    """Pixels (L, 17, 2) farther from the image's centre by a factor; nearer by it, rather than
+    many of them outside the image, where no detector finds anything.
+    """
+    size = np.array([view.width, view.height])
+    farther = size / 2 + factor * (pixels - size / 2)
+    if ((farther >= 0) & (farther <= size)).all(-1).mean() >= LEAST_INSIDE:
+        return farther
+    return size / 2 + min(factor, 1 / factor) * (pixels - size / 2)
 
 
 def description(view: CameraView) -> dict[str, Any]:

@@ -161,6 +161,33 @@ def test_other_bodies_are_rigid_symmetric_and_stand_on_the_floor(motion):
     assert varied[..., 2].min() == pytest.approx(motion[..., 2].min(), abs=1e-5)
 
 
+def test_other_bodies_also_move_differently_if_asked(clips, tmp_path, monkeypatch):
+    plain, varied = (
+        prepare(monkeypatch, clips, tmp_path / words[-1], *words)
+        for words in (("--varied", "0"), ("--varied", "1"))
+    )
+    plain, varied = (
+        load_npz(folder / "data_3d_h36m.npz")["positions_3d"]["lab-01"]
+        for folder in (plain, varied)
+    )
+    np.testing.assert_array_equal(varied["01_01 0"], plain["01_01 0"])
+    other, same = varied["01_01 0 1"], plain["01_01 0 1"]
+    np.testing.assert_allclose(bone_lengths(other[:1]), bone_lengths(same[:1]), atol=1e-5)
+    assert np.linalg.norm(other - same, axis=-1).mean() > 0.002  # metres
+
+
+def test_an_error_of_the_focal_length_leaves_people_in_the_image(motion):
+    rng = np.random.default_rng(0)
+    for factor in (0.7, 1.0, 1.1, 2.0, 5.0):
+        view = draw_camera(motion, 0.0, rng, CameraRanges(fill=(0.9, 1.0)))
+        pixels, middle = project_pixels(motion, view), np.array([view.width, view.height]) / 2
+        found = prepare_motion.zoomed(pixels, view, factor)
+        applied = np.median((found - middle) / (pixels - middle))
+        assert min(abs(applied - factor), abs(applied - 1 / factor)) < 1e-3
+        inside = ((found >= 0) & (found <= 2 * middle)).all(-1).mean()
+        assert inside >= min(prepare_motion.LEAST_INSIDE, share_inside(motion, view))
+
+
 def test_swaps_exchange_sides_and_derived_joints_lie_between(motion):
     rng = np.random.default_rng(0)
     pixels = motion[..., [0, 2]] * 100 + 500
