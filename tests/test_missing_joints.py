@@ -116,7 +116,7 @@ def test_recovering_a_limb_beats_interpolating_a_long_gap():
 def test_nothing_to_lift_names_the_joints_and_the_remedy():
     pixels = sample_pixels()[:40].copy()
     pixels[:, [3, 6]] = np.nan
-    with pytest.raises(UserError, match="right foot in 0%.*a model that fills in joints"):
+    with pytest.raises(UserError, match="right foot in 0%.*--occluded"):
         lift_keypoints(pixels, size=sample_size(), fps=50, model=LIFTER)
     with pytest.raises(UserError, match="none of 40 frames"):
         lift_keypoints(pixels * np.nan, size=sample_size(), fps=50, model=MASKED)

@@ -251,8 +251,8 @@ def _nothing_to_lift(
     remedy = (
         "a lower --min_confidence or a longer --max_gap"
         if model.info.hides_joints
-        else "a model that fills in joints (--comp2dlift of pretrainer.py), a lower "
-        "--min_confidence or a longer --max_gap"
+        else "--occluded (a model that fills in joints), a lower --min_confidence or a longer "
+        "--max_gap"
     )
     return (
         f"{recording.source}: none of {frames} frames has all the joints that the model needs "
