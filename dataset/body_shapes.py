@@ -4,6 +4,7 @@ import numpy as np
 
 from common.data.skeleton import H36M_17
 
+PARENTS = [0, *H36M_17.parents[1:]]  # the root is its own
 # Bones, named by the joint that they lead to, that get one factor together: left and right alike.
 # Widths vary more than lengths: data sets and detectors mean different points by hip and shoulder.
 GROUPS: tuple[tuple[tuple[int, ...], tuple[float, float]], ...] = (
@@ -32,10 +33,19 @@ def vary_body(poses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     factors = np.ones(H36M_17.num_joints)
     for joints, bounds in GROUPS:
         factors[list(joints)] = rng.uniform(*bounds)
-    varied = np.empty_like(poses)
-    varied[:, 0] = poses[:, 0]
-    for joint, parent in enumerate(H36M_17.parents[1:], 1):  # parents come before their children
-        bone = poses[:, joint] - poses[:, parent]
-        varied[:, joint] = varied[:, parent] + factors[joint] * bone
+    varied = with_bones(poses, factors[:, None] * bones_of(poses))
     varied[..., 2] += poses[..., 2].min() - varied[..., 2].min()
     return varied
+
+
+def bones_of(poses: np.ndarray) -> np.ndarray:
+    """(L, 17, 3) from the parent of each joint to it; the root has a bone of length zero."""
+    return poses - poses[:, PARENTS]
+
+
+def with_bones(poses: np.ndarray, bones: np.ndarray) -> np.ndarray:
+    """Poses (L, 17, 3) with other bones (L, 17, 3); the root stays."""
+    changed = poses.copy()
+    for joint, parent in enumerate(PARENTS[1:], 1):  # parents come before their children
+        changed[:, joint] = changed[:, parent] + bones[:, joint]
+    return changed

@@ -7,6 +7,7 @@ import torch
 
 from common.data.rotations import rotation_matrix
 from common.data.skeleton import H36M_17
+from dataset.body_shapes import PARENTS, bones_of, with_bones
 from dataset.motion_clips import FRAME_RATE
 
 # Joints about which what hangs on them turns, with the largest standard deviation in degrees of
@@ -31,18 +32,17 @@ def vary_motion(poses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         (L, 17, 3) metres; in each frame the lowest joint is as high as before.
     """
     length, strength = len(poses), rng.uniform()
+    bones = bones_of(poses)
     turned = np.broadcast_to(np.eye(3), (length, H36M_17.num_joints, 3, 3)).copy()
     for joint, degrees in TURNS.items():
         angles = strength * np.deg2rad(degrees) * slow_waves(length, 3, rng)
         turned[:, joint] = rotation_matrix(torch.from_numpy(angles)).numpy()
     for joint in BENDS:
         angles = strength * np.deg2rad(BEND) * slow_waves(length, 1, rng)[:, 0]
-        turned[:, joint] = bent(poses, joint, angles)
-    varied = poses.copy()
-    for joint, parent in enumerate(H36M_17.parents[1:], 1):  # parents come before their children
-        bone = poses[:, joint] - poses[:, parent]
-        varied[:, joint] = varied[:, parent] + np.einsum("lij,lj->li", turned[:, parent], bone)
+        turned[:, joint] = bent(bones, joint, angles)
+    for joint, parent in enumerate(PARENTS[1:], 1):  # what hangs on a joint turns with it
         turned[:, joint] = turned[:, parent] @ turned[:, joint]
+    varied = with_bones(poses, np.einsum("ljik,ljk->lji", turned[:, PARENTS], bones))
     varied[..., 2] += (poses[..., 2].min(1) - varied[..., 2].min(1))[:, None]
     return varied
 
@@ -57,16 +57,15 @@ def slow_waves(length: int, count: int, rng: np.random.Generator) -> np.ndarray:
     return (level + waves.mean(-1) * np.sqrt(WAVES)) / np.sqrt(2)
 
 
-def bent(poses: np.ndarray, joint: int, angles: np.ndarray) -> np.ndarray:
+def bent(bones: np.ndarray, joint: int, angles: np.ndarray) -> np.ndarray:
     """(L, 3, 3) turns of the bone below a knee or elbow that bend it more.
 
     Args:
-        poses: (L, 17, 3).
+        bones: (L, 17, 3), as `bones_of` gives them.
         joint: the knee or elbow; the bone goes from it to the next joint.
         angles: (L,) radians that are added to its bend, as far as limbs bend.
     """
-    upper = poses[:, joint] - poses[:, H36M_17.parents[joint]]
-    lower = poses[:, joint + 1] - poses[:, joint]
+    upper, lower = bones[:, joint], bones[:, joint + 1]
     normal = np.cross(upper, lower)
     sine = np.linalg.norm(normal, axis=-1)
     bend = np.arctan2(sine, (upper * lower).sum(-1))

@@ -45,7 +45,7 @@ from dataset.motion_clips import FRAME_RATE, MotionClip
 from dataset.motion_library import Entry, MotionLibrary
 from dataset.motion_variation import vary_motion
 from dataset.preparation import output_paths, random_source
-from dataset.virtual_cameras import CameraRanges, draw_camera, project_pixels
+from dataset.virtual_cameras import CameraRanges, draw_camera, project_pixels, share_in_image
 
 FILES = ("data_3d_h36m.npz", "data_2d_h36m_gt.npz", "data_2d_h36m_det.npz", CAMERA_FILE)
 LEAST_INSIDE = 0.6  # share of detections in the image after an error of the focal length
@@ -295,11 +295,11 @@ def zoomed(pixels: np.ndarray, view: CameraView, factor: float) -> np.ndarray:
     """Pixels (L, 17, 2) farther from the image's centre by a factor; nearer by it, rather than
     many of them outside the image, where no detector finds anything.
     """
-    size = np.array([view.width, view.height])
-    farther = size / 2 + factor * (pixels - size / 2)
-    if ((farther >= 0) & (farther <= size)).all(-1).mean() >= LEAST_INSIDE:
+    centre = np.array([view.width, view.height]) / 2
+    farther = centre + factor * (pixels - centre)
+    if share_in_image(farther, view) >= LEAST_INSIDE:
         return farther
-    return size / 2 + min(factor, 1 / factor) * (pixels - size / 2)
+    return centre + min(factor, 1 / factor) * (pixels - centre)
 
 
 def description(view: CameraView) -> dict[str, Any]:

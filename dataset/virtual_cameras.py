@@ -78,7 +78,11 @@ def draw_camera(
 
 def share_inside(poses: np.ndarray, view: CameraView) -> float:
     """The share of joints (L, J, 3), world metres, that a camera sees inside its image."""
-    pixels = project_pixels(poses, view)
+    return share_in_image(project_pixels(poses, view), view)
+
+
+def share_in_image(pixels: np.ndarray, view: CameraView) -> float:
+    """The share of pixels (..., 2) that lie inside the image of a camera."""
     return float(((pixels >= 0) & (pixels <= [view.width, view.height])).all(-1).mean())
 
 

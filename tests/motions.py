@@ -79,3 +79,8 @@ def moved(motion: Motion, by: tuple[float, float, float], *, name: str) -> Motio
     """Another person, beside the first: metres in the world."""
     step = np.array(by, np.float32)
     return replace(motion, world_3d=motion.world_3d + step, name=name)
+
+
+def bone_lengths(poses: np.ndarray) -> np.ndarray:
+    """(L, 16) of poses (L, 17, 3), in their unit."""
+    return np.linalg.norm(poses[:, 1:] - poses[:, list(H36M_17.parents[1:])], axis=-1)

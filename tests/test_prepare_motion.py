@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from motions import bone_lengths
 from paths import SAMPLE
 from preparing import run_here
 
@@ -51,11 +52,6 @@ def prepare(monkeypatch, clips, folder, *words):
     arguments = ("--cameras", 2, "--bodies", 2, "--test_cameras", 1, "--part_seconds", 3)
     run_here(monkeypatch, prepare_motion, clips, "--output", folder, *arguments, *words)
     return folder
-
-
-def bone_lengths(poses):
-    parents = np.array(H36M_17.parents[1:])
-    return np.linalg.norm(poses[:, 1:] - poses[:, parents], axis=-1)
 
 
 def test_packed_and_plain_clips_are_the_same_motion(clips, motion):
