@@ -24,6 +24,21 @@ TASKS = {
 STEP = 40  # every n-th frame of the sample's test subjects
 
 
+@pytest.fixture(scope="module")
+def occluded():
+    """The model, and the poses that it is tested on."""
+    model = load_model(OCCLUDED_MODEL, device="cpu")
+    return model, held_out(SAMPLE, "gt", model)
+
+
+@pytest.fixture(scope="module")
+def completing():
+    """The model, the poses that it is tested on, and the mean of others."""
+    model = load_completion(COMPLETION_MODEL, device="cpu")
+    store, others = (held_out(SAMPLE, "gt", model, train=train) for train in (False, True))
+    return model, store, mean_pose(others.pose_3d)
+
+
 @pytest.mark.parametrize("path", TASKS, ids=lambda path: path.name)
 def test_each_is_small_and_says_what_it_is(path):
     file = WeightFile.load(path)
@@ -53,9 +68,8 @@ def test_the_lifter_lifts():
 @pytest.mark.parametrize(
     ("name", "bound"), [("nothing", 115), ("left arm", 130), ("both legs", 135)]
 )
-def test_the_occluded_lifter_recovers_limbs(name, bound):
-    model = load_model(OCCLUDED_MODEL, device="cpu")
-    store = held_out(SAMPLE, "gt", model)
+def test_the_occluded_lifter_recovers_limbs(name, bound, occluded):
+    model, store = occluded
     predicted, frames = predict(model, store.pose_2d, store, HIDDEN[name], STEP)
     p1, p2 = protocols(predicted, store.pose_3d[frames])
     assert p2 < p1 < bound  # mm
@@ -63,11 +77,11 @@ def test_the_occluded_lifter_recovers_limbs(name, bound):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["right leg", "left arm"])
-def test_completion_is_better_than_the_mean_pose(name):
-    model, joints = load_completion(COMPLETION_MODEL, device="cpu"), HIDDEN[name]
-    store = held_out(SAMPLE, "gt", model)
+def test_completion_is_better_than_the_mean_pose(name, completing):
+    model, store, average = completing
+    joints = HIDDEN[name]
     predicted, frames = predict(model, store.pose_3d, store, joints, STEP)
     target = store.pose_3d[frames]
-    mean = place(mean_pose(held_out(SAMPLE, "gt", model, train=True).pose_3d), target, joints)
+    mean = place(average, target, joints)
     ours, its = (joint_errors(pose, target)[:, list(joints)].mean() for pose in (predicted, mean))
     assert ours < 0.55 * its
